@@ -1,0 +1,96 @@
+"""A run's journal: numbered records, on disk before anyone is told of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class Journal:
+    """Append-only JSON lines; each record gets the next `seq` and the monotonic time `t_ns`, and is synced.
+
+    A line that a crash cut short is dropped when the journal is opened again, so the next record takes its number.
+
+    Args:
+        path: the journal's file; made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seq = 0
+        end = 0
+        if path.exists():
+            with path.open("rb") as file:
+                for line in file:
+                    record = _whole(line)
+                    if record is None:
+                        break
+                    self.seq = record["seq"]
+                    end += len(line)
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        self._file.truncate(end)
+        self._end = self._file.seek(end)
+
+    def append(self, type_: str, **fields: Any) -> dict[str, Any]:
+        """Write one record and sync it. Raises OSError where the disk refuses; what was written before stays whole."""
+        record = {"seq": self.seq + 1, "t_ns": time.monotonic_ns(), "type": type_, **fields}
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        try:
+            rest = line
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(self._end)  # a full disk may have taken half of the line
+            self._file.seek(self._end)
+            raise
+        self._end += len(line)
+        self.seq += 1
+        return record
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The whole records that start at a byte offset, each with the offset behind it."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            record = _whole(line)
+            if record is None:
+                return
+            offset += len(line)
+            yield offset, record
+
+
+def last_record(path: Path) -> dict[str, Any] | None:
+    """The last whole record, None in an empty or missing journal."""
+    last = None
+    for _, last in read_from(path, 0):
+        pass
+    return last
+
+
+def _whole(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("seq"), int) else None

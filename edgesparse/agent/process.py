@@ -1,0 +1,99 @@
+"""The daemon's handle on a worker: a process group, a pipe with deadlines, and a reason when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from edgesparse import wire
+
+STDERR_TAIL_BYTES = 2000
+
+
+class WorkerFailed(Exception):
+    """A worker that crashed, hung or said that it cannot.
+
+    Args:
+        kind: "crash", "hang", "unsupported", "error".
+        reason: one clause.
+        stderr_tail: the last that it wrote to stderr.
+    """
+
+    def __init__(self, kind: str, reason: str, stderr_tail: str = "") -> None:
+        super().__init__(reason)
+        self.kind, self.reason, self.stderr_tail = kind, reason, stderr_tail
+
+
+class WorkerProcess:
+    """One worker process. Use as an async context manager: on the way out its whole group is gone, whatever happened.
+
+    Args:
+        command: the worker's command line.
+        deadline_s: how long one step may take before the worker counts as hanging.
+    """
+
+    def __init__(self, command: Sequence[str], deadline_s: float) -> None:
+        self.command, self.deadline_s = list(command), deadline_s
+        self._stderr = tempfile.TemporaryFile()
+
+    async def __aenter__(self) -> WorkerProcess:
+        self.process = await asyncio.create_subprocess_exec(
+            *self.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=self._stderr,
+            limit=wire.MAX_LINE_BYTES,
+            start_new_session=True,
+        )
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self.process.returncode is None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it ended between the look and the kill
+                print(f"worker {self.process.pid} was gone already", file=sys.stderr)
+        await self.process.wait()
+        self._stderr.close()
+
+    async def ask(self, message: wire.Message) -> wire.Message:
+        """Send one message and wait for the answer.
+
+        Raises:
+            WorkerFailed: the process died, did not answer in time, answered nonsense or said that it failed.
+        """
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(wire.encode(message))
+            await self.process.stdin.drain()
+            line = await asyncio.wait_for(self.process.stdout.readline(), self.deadline_s)
+            if not line:
+                raise await self._crashed()
+            answer = wire.decode(line)
+        except asyncio.TimeoutError:
+            reason = f"no answer to {message['type']!r} within {self.deadline_s:g} s"
+            raise WorkerFailed("hang", reason, self._tail()) from None
+        except (ConnectionError, BrokenPipeError):
+            raise await self._crashed() from None
+        except (wire.WireError, ValueError) as error:
+            raise WorkerFailed("error", f"the worker's answer cannot be read: {error}", self._tail()) from None
+        if answer["type"] == "failed":
+            raise WorkerFailed(str(answer.get("kind")), str(answer.get("reason")), self._tail())
+        return answer
+
+    async def _crashed(self) -> WorkerFailed:
+        code = await self.process.wait()
+        if code < 0:
+            reason = f"the worker was killed by {signal.Signals(-code).name}"
+        else:
+            reason = f"the worker ended with exit code {code}"
+        return WorkerFailed("crash", reason, self._tail())
+
+    def _tail(self) -> str:
+        descriptor = self._stderr.fileno()  # read at a place of our own: the worker writes through the same offset
+        size = os.fstat(descriptor).st_size
+        return os.pread(descriptor, STDERR_TAIL_BYTES, max(0, size - STDERR_TAIL_BYTES)).decode(errors="replace")

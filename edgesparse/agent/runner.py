@@ -1,0 +1,199 @@
+"""One run, from the first check to the last sample: what is launched when, and what the journal says of it.
+
+Every cell (variant x backend x threads) is checked once: outputs against the golden ones, and the path taken. Then come
+rounds; in each, every cell that still works is launched once in a fresh worker, in an order that rotates from round to
+round, so that drift hits all alike. A cell that fails is journalled with its reason and left out from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from edgesparse import wire
+from edgesparse.agent.conditions import board_facts, read_conditions
+from edgesparse.agent.journal import Journal
+from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.stopping import interval_share
+from edgesparse.agent.store import BoardStore, read_json, write_aside
+
+
+class Runner:
+    """Carries out one spec.
+
+    Args:
+        spec: what to measure.
+        store: the board's store, which holds the files.
+        journal: where every record goes.
+        agent: version and sha256 of this agent, for the record.
+        worker_command: the command line that starts a worker.
+        notify: called after each record, so that those who follow the run look again.
+    """
+
+    def __init__(
+        self,
+        spec: wire.RunSpec,
+        store: BoardStore,
+        journal: Journal,
+        *,
+        agent: dict[str, str],
+        worker_command: list[str],
+        notify: Callable[[], None],
+    ) -> None:
+        self.spec, self.store, self.journal = spec, store, journal
+        self.agent, self.worker_command, self.notify = agent, worker_command, notify
+        self.launch_medians: dict[str, list[float]] = {}
+
+    def record(self, type_: str, **fields: Any) -> None:
+        """Journal one record and tell the followers."""
+        self.journal.append(type_, **fields)
+        self.notify()
+
+    async def run(self) -> None:
+        """Carry it out. Ends with a `finished` record unless the disk refuses it; cancelling the task cancels the run."""
+        try:
+            await self._measure()
+            working = len(self.launch_medians)
+            failed = working == 0
+            self.record(
+                "finished",
+                status="failed" if failed else "finished",
+                reason="no cell passed its check" if failed else "",
+            )
+        except asyncio.CancelledError:
+            self.record("stopped", reason="cancelled", detail="")
+            self.record("finished", status="cancelled", reason="cancelled")
+            raise
+        except OSError as error:
+            self.record("finished", status="failed", reason=f"the agent could not go on: {error}")
+
+    async def _measure(self) -> None:
+        spec = self.spec
+        self.record(
+            "run",
+            run=spec.run,
+            protocol=wire.PROTOCOL,
+            agent=self.agent,
+            board=board_facts(),
+            wall_time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        await self._record_conditions("before")
+        started = time.monotonic()
+        working = [cell for cell in spec.cells if await self._check(cell)]
+        self.launch_medians = {cell.id: [] for cell in working}
+        if spec.max_rounds and working:
+            reason, detail = await self._rounds(working, started)
+            self.record("stopped", reason=reason, detail=detail)
+            await self._record_conditions("after")
+
+    async def _record_conditions(self, when: str) -> None:
+        conditions = await asyncio.get_running_loop().run_in_executor(None, read_conditions, when)
+        self.record("conditions", **conditions)
+
+    # -- the check ---------------------------------------------------------------------------------------------------
+
+    async def _check(self, cell: wire.Cell) -> bool:
+        """Journal the cell's parity and path; True when it may be timed."""
+        files = self.spec.files[cell.variant]
+        requested = "sparse" if files.twin else "dense"
+        key: list[Any] = [self.agent["sha256"], self.spec.runtime, self.spec.runtime_version, cell.backend, cell.threads]
+        board = board_facts()
+        key += [files.model, files.twin, files.inputs, files.golden, board["cpu"], board["kernel"]]
+        kept_at = self.store.check_path(key)
+        kept = read_json(kept_at)
+        if kept:
+            self.record("check", cell=cell.id, **kept, cached=True)
+            return True
+        try:
+            async with self._worker() as worker:
+                loaded = await worker.ask(self._load_message(cell, with_twin=True))
+        except WorkerFailed as failure:
+            self.record("check", cell=cell.id, status="failed", kind=failure.kind, reason=failure.reason,
+                        parity=None, path={"requested": requested, "taken": "unknown", "evidence": ""}, runtime=None,
+                        stderr_tail=failure.stderr_tail, cached=False)  # fmt: skip
+            return False
+        parity = loaded["parity"]
+        path = {"taken": "dense", "evidence": "nothing in the file is stored sparse"} if loaded["path"] is None else loaded["path"]
+        verdict = {
+            "status": "ok" if parity["ok"] else "failed",
+            "kind": None if parity["ok"] else "parity",
+            "reason": parity["reason"],
+            "parity": parity,
+            "path": {"requested": requested, **(path if parity["ok"] else {"taken": "unknown", "evidence": ""})},
+            "runtime": loaded["runtime"],
+        }
+        if parity["ok"]:
+            write_aside(kept_at, json.dumps(verdict).encode())
+        self.record("check", cell=cell.id, **verdict, cached=False)
+        return bool(parity["ok"])
+
+    # -- the rounds --------------------------------------------------------------------------------------------------
+
+    async def _rounds(self, working: list[wire.Cell], started: float) -> tuple[str, str]:
+        """Launch until the medians are known well enough; the reason for stopping, and its detail."""
+        spec = self.spec
+        for number in range(spec.max_rounds):
+            shift = number % len(working)
+            for cell in working[-shift:] + working[:-shift] if shift else list(working):
+                if time.monotonic() - started > spec.time_limit_s:
+                    return "time limit", f"{spec.time_limit_s:g} s were over in round {number + 1}"
+                if not await self._launch(cell, number):
+                    working.remove(cell)
+                    self.launch_medians.pop(cell.id)
+            if not working:
+                return "rounds", "no cell is left"
+            shares = [interval_share(medians) for medians in self.launch_medians.values()]
+            if number + 1 >= spec.min_rounds and all(
+                share is not None and share <= spec.interval_target for share in shares
+            ):
+                return "narrow", f"every median is known within {spec.interval_target:.1%} after {number + 1} rounds"
+        widest = max((share for share in shares if share is not None), default=None)
+        known = f"the widest median is known within {widest:.1%}" if widest is not None else "too few for an interval"
+        return "rounds", f"{spec.max_rounds} rounds; {known}"
+
+    async def _launch(self, cell: wire.Cell, number: int) -> bool:
+        """One fresh worker for one cell: gate, warm-up, samples. False when the cell failed."""
+        spec = self.spec
+        try:
+            async with self._worker() as worker:
+                loaded = await worker.ask(self._load_message(cell, with_twin=False))
+                if not loaded["parity"]["ok"]:
+                    raise WorkerFailed("parity", loaded["parity"]["reason"])
+                launch = {key: loaded[key] for key in ("init_ms", "first_inference_ms", "runtime", "parity", "cpus")}
+                self.record("launch", cell=cell.id, round=number, pid=worker.process.pid, **launch)
+                measured = await worker.ask(
+                    {"type": "measure", "samples": spec.samples, "launch_s": spec.launch_s, "warmup_s": spec.warmup_s}
+                )
+        except WorkerFailed as failure:
+            self.record("cell_failed", cell=cell.id, round=number, kind=failure.kind, reason=failure.reason,
+                        stderr_tail=failure.stderr_tail)  # fmt: skip
+            return False
+        self.record("samples", cell=cell.id, round=number, warmup_ns=measured["warmup_ns"], latency_ns=measured["latency_ns"])
+        self.launch_medians[cell.id].append(median(measured["latency_ns"]))
+        return True
+
+    def _worker(self) -> WorkerProcess:
+        return WorkerProcess(self.worker_command, self.spec.deadline_s)
+
+    def _load_message(self, cell: wire.Cell, *, with_twin: bool) -> wire.Message:
+        files = self.spec.files[cell.variant]
+        return {
+            "type": "load",
+            "model": str(self.store.object(files.model)),
+            "twin": str(self.store.object(files.twin)) if with_twin and files.twin else None,
+            "inputs": str(self.store.object(files.inputs)),
+            "golden": str(self.store.object(files.golden)),
+            "backend": cell.backend,
+            "threads": cell.threads,
+            "runtime": self.spec.runtime,
+        }
+
+
+def default_worker_command(zipapp: str) -> list[str]:
+    """How the daemon starts a worker: the same Python, the same zipapp."""
+    return [sys.executable, zipapp, "worker"]

@@ -1,0 +1,64 @@
+"""The board's store: `~/.edgesparse/` with objects by SHA-256, runs, checks. Everything is written aside, synced and renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+SOCKET = "agent.sock"
+LOG = "agent.log"
+LOCK = "agent.lock"
+
+
+class BoardStore:
+    """The agent's directory on the board.
+
+    Args:
+        home: the directory; made, private to the user, if it is not there.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        for directory in (home, home / "objects", home / "runs", home / "checks", home / "agent"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def object(self, sha256: str) -> Path:
+        """Where the object with this name lies or would lie."""
+        return self.home / "objects" / sha256
+
+    def run_dir(self, run: str) -> Path:
+        """The directory of a run; not made here."""
+        return self.home / "runs" / run
+
+    def missing(self, names: list[str]) -> list[str]:
+        """Those of the named objects that are not here."""
+        return [name for name in names if not self.object(name).is_file()]
+
+    def check_path(self, key: Any) -> Path:
+        """Where the verdict of an earlier check is kept; `key` is everything that the verdict depends on, as JSON types."""
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self.home / "checks" / f"{digest}.json"
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Write a whole file: to a temporary name, synced, renamed; a crash leaves the old file or the new one."""
+    aside = path.with_name(f".part-{path.name}-{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file, or None where there is no whole one."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,153 @@
+"""The worker: one variant under one backend, in a process of its own, told what to do over a pipe.
+
+In:  load {model, twin, inputs, golden, backend, threads, runtime}, then measure {samples, launch_s, warmup_s}; end of input ends it.
+Out: loaded {init_ms, first_inference_ms, parity, path, runtime}, measured {warmup_ns, latency_ns}, or failed {kind, reason}.
+
+Only `invoke()` is inside the timed region. The stream is guarded: whatever a runtime prints to stdout goes to stderr.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from typing import Any, BinaryIO
+
+from edgesparse import wire
+from edgesparse.agent import backends, parity
+
+MIN_SAMPLES = 5
+MIN_WARMUP = 3
+
+
+class Model:
+    """One interpreter, allocated, and how long that took.
+
+    Raises:
+        RuntimeError, ValueError: what the runtime says to a file that it refuses.
+    """
+
+    def __init__(self, runtime: Any, path: str, backend: str, threads: int) -> None:
+        started_ns = time.perf_counter_ns()
+        self.interpreter = backends.make_interpreter(runtime, backend, path, threads)
+        self.interpreter.allocate_tensors()
+        self.init_ms = (time.perf_counter_ns() - started_ns) / 1e6
+        self.inputs = [detail["index"] for detail in self.interpreter.get_input_details()]
+        self.outputs = [detail["index"] for detail in self.interpreter.get_output_details()]
+
+    def set_inputs(self, arrays: list[Any]) -> None:
+        """Give the model one sample: an array per input, of the input's shape and type."""
+        for index, array in zip(self.inputs, arrays):
+            self.interpreter.set_tensor(index, array)
+
+    def run_all(self, samples: list[Any]) -> list[Any]:
+        """Outputs for every sample: one array per output, samples along axis 0."""
+        import numpy as np
+
+        outputs: list[list[Any]] = []
+        for number in range(len(samples[0])):
+            self.set_inputs([array[number] for array in samples])
+            self.interpreter.invoke()
+            outputs.append([self.interpreter.get_tensor(index) for index in self.outputs])
+        return [np.stack(each) for each in zip(*outputs)]
+
+
+def load_arrays(path: str) -> list[Any]:
+    """The arrays "0", "1", … of an .npz file, in order. Never unpickles."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as archive:
+        return [archive[str(number)] for number in range(len(archive.files))]
+
+
+def load(message: wire.Message) -> tuple[Model, wire.Message]:
+    """Load a variant, pass it through the parity gate and, with a twin, find out which path it takes."""
+    name = wire.text(message, "runtime")
+    runtime, version = backends.load_runtime(name)
+    backend, threads = wire.text(message, "backend"), wire.whole(message, "threads")
+    inputs, golden = load_arrays(wire.text(message, "inputs")), load_arrays(wire.text(message, "golden"))
+
+    model = Model(runtime, wire.text(message, "model"), backend, threads)
+    model.set_inputs([array[0] for array in inputs])
+    started_ns = time.perf_counter_ns()
+    model.interpreter.invoke()
+    first_ms = (time.perf_counter_ns() - started_ns) / 1e6
+
+    outputs = model.run_all(inputs)
+    verdict = parity.compare(outputs, golden)
+    twin = message.get("twin")
+    path = _path_taken(outputs, Model(runtime, twin, backend, threads).run_all(inputs)) if twin else None
+    model.set_inputs([array[0] for array in inputs])
+    return model, {
+        "type": "loaded",
+        "init_ms": model.init_ms,
+        "first_inference_ms": first_ms,
+        "parity": {**verdict, "samples": len(inputs[0])},
+        "path": path,
+        "runtime": {"name": name, "version": version},
+        "cpus": sorted(os.sched_getaffinity(0)),
+    }
+
+
+def _path_taken(outputs: list[Any], twin_outputs: list[Any]) -> dict[str, str]:
+    """Bit-equal to the same weights stored dense: the same kernels ran. A little apart: sums were taken in another order."""
+    import numpy as np
+
+    samples = len(outputs[0])
+    if all(np.array_equal(one, other) for one, other in zip(outputs, twin_outputs)):
+        return {"taken": "dense", "evidence": f"outputs are bit-equal to the dense-stored twin's on {samples} inputs"}
+    apart = max(float(np.abs(one.astype(np.float64) - other).max()) for one, other in zip(outputs, twin_outputs))
+    return {"taken": "sparse", "evidence": f"outputs are {apart:.1e} apart from the dense-stored twin's on {samples} inputs"}
+
+
+def measure(model: Model, message: wire.Message) -> wire.Message:
+    """Time `invoke()`: warm up, then until `samples` or `launch_s`, but never fewer than MIN_SAMPLES."""
+    wanted, launch_s, warmup_s = wire.whole(message, "samples"), float(message["launch_s"]), float(message["warmup_s"])
+    invoke, clock_ns = model.interpreter.invoke, time.perf_counter_ns
+    gc.collect()
+    gc.disable()
+    warmup_ns = _timed(invoke, clock_ns, MIN_WARMUP, sys.maxsize, warmup_s)
+    latency_ns = _timed(invoke, clock_ns, MIN_SAMPLES, wanted, launch_s)
+    gc.enable()
+    return {"type": "measured", "warmup_ns": warmup_ns, "latency_ns": latency_ns}
+
+
+def _timed(invoke: Any, clock_ns: Any, at_least: int, at_most: int, seconds: float) -> list[int]:
+    taken: list[int] = []
+    end_ns = clock_ns() + int(seconds * 1e9)
+    while len(taken) < at_least or (len(taken) < at_most and clock_ns() < end_ns):
+        started_ns = clock_ns()
+        invoke()
+        taken.append(clock_ns() - started_ns)
+    return taken
+
+
+def guarded_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Our end of the pipe, out of reach of stray prints: stdin is closed to others, stdout is stderr for them."""
+    inward, outward = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, 0)
+    os.dup2(2, 1)
+    return inward, outward
+
+
+def main() -> int:
+    """Serve one pipe until it ends."""
+    inward, outward = guarded_streams()
+    model: Model | None = None
+    for line in inward:
+        try:
+            message = wire.decode(line)
+            if message["type"] == "load":
+                model, answer = load(message)
+            elif message["type"] == "measure" and model is not None:
+                answer = measure(model, message)
+            else:
+                raise wire.WireError(f"a worker cannot {message['type']!r} now")
+        except backends.Unsupported as error:
+            answer = {"type": "failed", "kind": "unsupported", "reason": str(error)}
+        except Exception as error:  # a runtime raises what it likes; the reason goes to the comparison
+            answer = {"type": "failed", "kind": "error", "reason": f"{type(error).__name__}: {error}"}
+        outward.write(wire.encode(answer))
+    return 0
