@@ -165,9 +165,9 @@ class Daemon:
                 await asyncio.wait([change, gone], return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
         finally:
-            if not gone.done():
-                gone.cancel()
-        if gone.done() and not gone.cancelled() and (line := gone.result()):
+            gone.cancel()
+            await asyncio.wait([gone])  # only one may wait on the reader
+        if not gone.cancelled() and (line := gone.result()):
             await self._answer(wire.decode(line), reader, writer)
 
     def _log_tail(self, lines: int) -> list[str]:

@@ -1,0 +1,79 @@
+# The front door. `make demo` and `make test` do all set-up themselves; `make help` lists the rest.
+
+BOARD  ?= local
+HOST   ?=
+BUNDLE ?= build/demo/bundle
+
+VENV       := .venv
+EDGESPARSE := $(VENV)/bin/edgesparse
+BOARD_ARGS := --board $(BOARD) $(if $(HOST),--host $(HOST))
+
+# The newest usable Python, python3 itself first. uv, where it is installed, is used for speed; venv and pip serve as well.
+USABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c '$(USABLE)' 2>/dev/null && command -v $$python && break; done)
+UV     ?= $(shell command -v uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo deploy bench report test check bench-agent lock clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/' | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+setup: $(VENV)/.ready  ## .venv with everything in it, as locked
+
+$(VENV)/.ready: pyproject.toml uv.lock requirements.lock
+	@test -n "$(PYTHON)" || { echo "edgesparse needs Python 3.10 to 3.13, found $$(python3 --version 2>&1 || echo none)." \
+		"Install one: sudo apt install python3 python3-venv" >&2; exit 1; }
+ifneq ($(UV),)
+	$(UV) sync --frozen --all-groups --python $(PYTHON)
+else
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module." \
+		"Install it: sudo apt install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --editable .
+endif
+	@touch $@
+
+demo: setup  ## the whole path on this machine: train, prune three ways, convert, deploy, measure, compare
+	$(EDGESPARSE) demo --out build/demo
+
+# The bundle of the demo is made where it is missing; any other has to be there.
+build/demo/bundle: | setup
+	$(EDGESPARSE) demo --out build/demo --bundle-only
+
+deploy: setup | $(filter build/demo/bundle,$(BUNDLE))  ## push BUNDLE to BOARD (HOST=user@address), check parity there
+	$(EDGESPARSE) deploy $(BUNDLE) $(BOARD_ARGS)
+
+bench: setup | $(filter build/demo/bundle,$(BUNDLE))  ## measure BUNDLE on BOARD and stream the readings back
+	$(EDGESPARSE) bench $(BUNDLE) $(BOARD_ARGS)
+
+report: setup  ## show the last comparison
+	$(EDGESPARSE) report --last
+
+test: setup sshd  ## all tests
+	$(VENV)/bin/python -m pytest
+
+# The tests of the SSH transport start a real OpenSSH server of their own on a loopback port.
+.PHONY: sshd
+sshd:
+	@test -x /usr/sbin/sshd || { sudo=$$(test "$$(id -u)" = 0 || echo sudo); set -x; \
+		$$sudo apt-get install --yes --no-install-recommends openssh-server \
+		|| { $$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends openssh-server; }; }
+
+check: setup  ## ruff, mypy --strict, lock files
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench-agent: setup  ## what measuring costs: the agent's latency over a bare loop's, interleaved
+	$(VENV)/bin/python -m tests.bench_agent
+
+lock:  ## renew uv.lock and requirements.lock (needs uv)
+	uv lock
+	uv export --quiet --frozen --all-groups --no-emit-project --no-hashes --no-annotate --no-header -o requirements.lock
+
+clean:  ## remove .venv and build
+	rm -rf $(VENV) build

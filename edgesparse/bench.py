@@ -1,0 +1,218 @@
+"""A run from the host's side: plan it, hand it to the board's agent, collect what it records, go on after a lost link."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgesparse import wire
+from edgesparse.boards import reach
+from edgesparse.boards.following import Following, OnMessage
+from edgesparse.boards.inventory import Board, resolve
+from edgesparse.boards.session import BoardSession, Progress, Pushed
+from edgesparse.boards.transport import Transport
+from edgesparse.convert.bundle import Bundle, read_bundle
+from edgesparse.errors import MeasurementError, UsageError
+from edgesparse.store import Run, RunRecord, create_run, new_run_id
+
+
+def silent(text: str) -> None:
+    """The progress of callers who want none."""
+
+
+def bench(
+    bundle: Bundle | str | Path,
+    board: Board | str = "local",
+    *,
+    backends: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
+    threads: Sequence[int] | None = None,
+    rounds: tuple[int, int] = (6, 10),
+    time_limit_s: float = 300.0,
+    interval_target: float = 0.02,
+    samples: int = 70,
+    progress: Progress = silent,
+    on_message: OnMessage = lambda message: None,
+    reach: Callable[[Board], Transport] = reach,
+) -> Run:
+    """Measure every variant of a bundle under every backend on a board.
+
+    The bundle is pushed first where the board lacks files of it. Interrupting (KeyboardInterrupt) cancels the run on the
+    board and keeps what was measured.
+
+    Args:
+        bundle: a bundle or its directory.
+        board: a board, or its name in the inventory.
+        backends: those to compare; all that the board type knows where None.
+        variants: those to compare; all of the bundle where None. `dense` is always among them.
+        threads: thread counts; the board type's where None.
+        rounds: the fewest and the most launches of every cell.
+        time_limit_s: stop after so long, wherever the run is.
+        interval_target: stop once every median's 95 % interval is within this share of it.
+        samples: timed inferences in a launch.
+        progress: told each step.
+        on_message: given each message of the run as it arrives.
+        reach: opens a transport to a board.
+
+    Returns:
+        The run, stored.
+
+    Raises:
+        UsageError, BundleError, BoardError: before anything is measured. MeasurementError: no cell could be timed.
+    """
+    bundle = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+    board = board if isinstance(board, Board) else resolve(board)
+    with BoardSession(board, reach, progress) as session:
+        deliver(session, bundle)
+        spec = plan(
+            bundle, session, backends=backends, variants=variants, threads=threads, rounds=rounds,
+            time_limit_s=time_limit_s, interval_target=interval_target, samples=samples,
+        )  # fmt: skip
+        record = create_run(spec.run, board=describe(board), bundle=bundle, spec=spec.to_message(), owner=spec.owner)
+        end = _collect(session, record, on_message, spec)
+    return finished(record, end)
+
+
+def attach(
+    run: str | None = None,
+    *,
+    progress: Progress = silent,
+    on_message: OnMessage = lambda message: None,
+    reach: Callable[[Board], Transport] = reach,
+) -> Run:
+    """Go on collecting a run that was left: every record that is not here yet, then live to its end.
+
+    Args:
+        run: the run's id; the latest one where None.
+
+    Raises:
+        UsageError: no such run, or its board is no longer in the inventory. BoardError: the board is out of reach.
+    """
+    record = RunRecord.load(run) if run else RunRecord.last()
+    if record.finished:
+        return Run(record)
+    board = resolve(record.board["name"], host=record.board.get("address"))
+    with BoardSession(board, reach, progress) as session:
+        session.start_agent()
+        end = _collect(session, record, on_message)
+    return finished(record, end)
+
+
+def deliver(session: BoardSession, bundle: Bundle, on_bytes: Callable[[int], None] = lambda count: None) -> Pushed:
+    """Everything that a run needs on the board: runtime, files, agent. Returns what the push did."""
+    runtime = session.runtime
+    session.progress(f"{session.board.name}: {runtime.name} {runtime.version} under {runtime.python}")
+    pushed = session.push(bundle_files(bundle), on_bytes)
+    session.start_agent()
+    return pushed
+
+
+def bundle_files(bundle: Bundle) -> Iterator[tuple[Path, str]]:
+    """The files that the board needs, each with its SHA-256."""
+    yield bundle.file(bundle.manifest.inputs), bundle.manifest.inputs.sha256
+    for variant in bundle.manifest.variants:
+        for file in (variant.file, variant.twin, variant.golden):
+            if file is not None:
+                yield bundle.file(file), file.sha256
+
+
+def plan(
+    bundle: Bundle,
+    session: BoardSession,
+    *,
+    backends: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
+    threads: Sequence[int] | None = None,
+    rounds: tuple[int, int] = (6, 10),
+    time_limit_s: float = 300.0,
+    interval_target: float = 0.02,
+    samples: int = 70,
+) -> wire.RunSpec:
+    """The spec of a run over variants x backends x threads, on a board whose session stands.
+
+    Raises:
+        UsageError: a variant or backend that does not exist; names those that do.
+    """
+    board = session.board
+    names = [variant.name for variant in bundle.manifest.variants]
+    chosen = _known(variants, names, "variant", f"the bundle {bundle.path}")
+    chosen = [name for name in names if name in chosen or name == names[0]]
+    used = _known(backends, [name for name in board.type.backends if name in wire.BACKENDS], "backend", board.name)
+    counts = list(threads or board.threads or board.type.threads)
+    cells = [
+        wire.Cell(id=f"{variant}/{backend}/{count}", variant=variant, backend=backend, threads=count)
+        for count in counts
+        for backend in used
+        for variant in chosen
+    ]
+    files = {
+        variant.name: wire.Files(
+            model=variant.file.sha256,
+            twin=variant.twin.sha256 if variant.twin else None,
+            inputs=bundle.manifest.inputs.sha256,
+            golden=variant.golden.sha256,
+        )
+        for variant in bundle.manifest.variants
+        if variant.name in chosen
+    }
+    fewest, most = rounds
+    return wire.RunSpec(
+        run=new_run_id(board.name), owner=owner(), bundle=bundle.id, cells=cells, files=files,
+        runtime=session.runtime.name, runtime_version=session.runtime.version,
+        min_rounds=min(fewest, most), max_rounds=most, time_limit_s=time_limit_s, interval_target=interval_target,
+        samples=samples,
+    )  # fmt: skip
+
+
+def _known(wanted: Sequence[str] | None, there: Sequence[str], what: str, where: str) -> list[str]:
+    unknown = [name for name in wanted or () if name not in there]
+    if unknown:
+        raise UsageError(f"There is no {what} {unknown[0]!r} in {where}.", hint=f"It has: {', '.join(there)}.")
+    return list(wanted or there)
+
+
+def _collect(
+    session: BoardSession, record: RunRecord, on_message: OnMessage, spec: wire.RunSpec | None = None
+) -> wire.Message:
+    """Carry the run out, or go on with it, and keep every record in the store; returns the agent's `end`."""
+
+    def keep(message: wire.Message) -> None:
+        if message["type"] == "record":
+            record.append([message["record"]])
+        on_message(message)
+
+    return Following(session, record.id, record.last_seq, keep).carry_out(spec)
+
+
+def finished(record: RunRecord, end: wire.Message) -> Run:
+    """The run, or why there is no measurement."""
+    if end.get("status") == "failed":
+        raise MeasurementError(
+            f"Run {record.id} has no measurement: {end.get('reason')}.",
+            hint=f"What each cell said: edgesparse report {record.id}",
+        )
+    if end.get("status") == "cancelled":
+        raise MeasurementError(
+            f"Run {record.id} was cancelled on the board.", hint=f"What there is: edgesparse report {record.id}"
+        )
+    return Run(record)
+
+
+def owner() -> str:
+    """Who asks for a run, for the board's queue."""
+    return f"{getpass.getuser()}@{platform.node()}"
+
+
+def describe(board: Board) -> dict[str, Any]:
+    """What the stored run says of its board."""
+    return {
+        "name": board.name,
+        "type": board.type.name,
+        "transport": board.transport,
+        "host": board.host,
+        "address": board.address,
+        "emulated": board.type.emulated,
+    }

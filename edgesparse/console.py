@@ -1,0 +1,129 @@
+"""What the commands say: data to stdout, talk to stderr; plain lines where there is no terminal, bars where there is one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from statistics import median
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+from edgesparse import wire
+from edgesparse.errors import EdgesparseError
+
+data = Console(highlight=False, soft_wrap=False)
+talk = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One step, in a few words."""
+    talk.print(f"· {text}", markup=False, style="dim")
+
+
+def command(text: str) -> None:
+    """The command line that does what comes next."""
+    talk.print(f"\n$ {text}", markup=False, style="bold")
+
+
+def complain(error: EdgesparseError) -> None:
+    """An expected failure: what it is, then what to do."""
+    talk.print(f"error: {error.message}", markup=False, style="bold red", soft_wrap=True)
+    if error.hint:
+        talk.print(error.hint, markup=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+class PushView:
+    """A bar of bytes while files move; nothing when none do.
+
+    Args:
+        total_bytes: what would move to an empty board.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        columns = (TextColumn("· pushing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
+        self._task = self._progress.add_task("push", total=total_bytes, visible=False)
+
+    def __call__(self, count: int) -> None:
+        self._progress.update(self._task, advance=count, visible=True)
+
+    def __enter__(self) -> PushView:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+
+class RunView:
+    """A run as it goes on: a bar on a terminal, a line per round elsewhere.
+
+    Args:
+        title: what is measured where.
+    """
+
+    def __init__(self, title: str) -> None:
+        columns = (TextColumn("· {task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
+        self._task: TaskID = self._progress.add_task(title, total=None, detail="")
+        self._cells: set[str] = set()
+        self._latest_ms: dict[str, float] = {}
+        self._round = 0
+        self._done = 0
+        self.most_rounds: int | None = None
+
+    def __enter__(self) -> RunView:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def __call__(self, message: wire.Message) -> None:
+        """Take one message of the run."""
+        if message["type"] == "place" and message.get("place"):
+            say(f"{message['place']} runs are before this one; waiting")
+        elif message["type"] == "record":
+            record = message["record"]
+            handler = getattr(self, f"_on_{record['type']}", None)
+            if handler:
+                handler(record)
+
+    def _on_check(self, record: wire.Message) -> None:
+        if record["status"] == "ok":
+            self._cells.add(record["cell"])
+            self._progress.update(self._task, detail=f"checked {record['cell']}")
+        else:
+            say(f"{record['cell']} fails its check and is not timed: {record['reason']}")
+
+    def _on_samples(self, record: wire.Message) -> None:
+        if record["round"] != self._round:
+            self._end_round()
+            self._round = record["round"]
+        self._done += 1
+        self._latest_ms[record["cell"]] = median(record["latency_ns"]) / 1e6
+        total = len(self._cells) * self.most_rounds if self.most_rounds else None
+        detail = f"round {self._round + 1}  {record['cell']}  {self._latest_ms[record['cell']]:.3f} ms"
+        self._progress.update(self._task, completed=self._done, total=total, detail=detail)
+
+    def _on_cell_failed(self, record: wire.Message) -> None:
+        self._cells.discard(record["cell"])
+        say(f"{record['cell']} failed in round {record['round'] + 1} ({record['kind']}): {record['reason']}")
+
+    def _on_stopped(self, record: wire.Message) -> None:
+        self._end_round()
+        say(f"stopped: {record['reason']}; {record['detail']}" if record["detail"] else f"stopped: {record['reason']}")
+
+    def _end_round(self) -> None:
+        if not talk.is_terminal and self._latest_ms:
+            medians = ", ".join(f"{cell} {ms:.3f}" for cell, ms in self._latest_ms.items())
+            say(f"round {self._round + 1}, ms: {medians}")
+        self._latest_ms = {}

@@ -1,0 +1,51 @@
+"""`edgesparse demo`: the whole path on a small CNN and real digits. Each step prints the command that does the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgesparse import console
+
+RECIPES = ("unstructured-80", "block-4x1-80", "two-four")
+EXAMPLE = "edgesparse.examples.digits"
+
+
+def run_demo(out: Path, *, board: str, host: str | None, bundle_only: bool) -> None:
+    """Train, prune three ways, convert; then, unless `bundle_only`, deploy, measure and compare.
+
+    What an earlier demo left in `out` and is still valid is used again.
+
+    Args:
+        out: directory for models and bundle.
+        board: where to measure.
+        host: where that board is, when the inventory does not say.
+        bundle_only: stop when the bundle is made.
+    """
+    bundle = make_bundle(out)
+    if bundle_only:
+        return
+    where = f"--board {board}" + (f" --host {host}" if host else "")
+    from edgesparse.cli import bench, deploy
+
+    console.command(f"edgesparse deploy {bundle} {where}")
+    deploy(bundle, board=board, host=host)
+    console.command(f"edgesparse bench {bundle} {where} --rounds 8 --time-limit 60")
+    bench(bundle, board=board, host=host, rounds=8, time_limit=60.0)
+
+
+def make_bundle(out: Path) -> Path:
+    """Train, prune and convert what is not there yet; returns the bundle's directory."""
+    from edgesparse.cli import convert, prune
+
+    dense, bundle = out / "dense.keras", out / "bundle"
+    console.command(f"python -m {EXAMPLE} --out {dense}")
+    train_example(dense)
+    pruned = []
+    for recipe in RECIPES:
+        directory = out / recipe
+        console.command(f"edgesparse prune {dense} --data digits --recipe {recipe} --out {directory}")
+        prune(str(dense), recipe=recipe, out=directory, data="digits")
+        pruned.append(str(directory))
+    console.command(f"edgesparse convert {dense} {' '.join(pruned)} --data digits --name digits --out {bundle}")
+    convert([str(dense), *pruned], out=bundle, data="digits", name="digits")
+    return bundle
