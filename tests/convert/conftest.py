@@ -1,68 +1,13 @@
-"""Tiny Keras models with masked random weights, exported once a session; nothing is trained."""
+"""Each kind of export once a session: TensorFlow is imported once and converts a handful of tiny models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgesparse.convert.flatbuffer import FlatModel, read_model
-
-Mask = Callable[[str, tuple[int, ...]], Any]
-
-
-@dataclass(frozen=True)
-class Export:
-    """A model and its two files."""
-
-    model: Any
-    dense: bytes
-    sparse: bytes
-
-    def read(self) -> tuple[FlatModel, FlatModel]:
-        return read_model(self.dense), read_model(self.sparse)
-
-
-def build(mask: Mask, seed: int = 0) -> Any:
-    """stem, dw, pw (1x1), c3 (3x3), each with batch normalisation but c3, fc1, fc2; kernels masked by name and shape."""
-    from edgesparse.prune.legacy_keras import keras
-
-    layers = keras.layers
-    entry = keras.Input((12, 12, 1))
-    x = layers.ZeroPadding2D(1)(entry)
-    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(8, 3, strides=2, use_bias=False, name="stem")(x)))
-    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="dw")(x)
-    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
-    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(32, 1, use_bias=False, name="pw")(x)))
-    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="c3")(x)
-    x = layers.Flatten()(layers.GlobalAveragePooling2D()(x))
-    x = layers.Dense(64, activation="relu", name="fc1")(x)
-    model = keras.Model(entry, layers.Dense(10, name="fc2")(x), name="tiny")
-    generator = np.random.default_rng(seed)
-    for layer in model.layers:
-        weights = layer.get_weights()
-        if isinstance(layer, layers.BatchNormalization):
-            layer.set_weights([generator.uniform(0.5, 1.5, each.shape) for each in weights])
-        elif weights:
-            kernel = generator.normal(size=weights[0].shape) * mask(layer.name, weights[0].shape)
-            layer.set_weights([kernel, *weights[1:]])
-    return model
-
-
-def export(model: Any) -> Export:
-    from edgesparse.convert.keras import Exporter
-
-    exporter = Exporter(model)
-    dense = exporter.dense()
-    return Export(model, dense, exporter.sparse(dense))
-
-
-def random_mask(density: float, seed: int = 1) -> Mask:
-    generator = np.random.default_rng(seed)
-    return lambda name, shape: generator.random(shape) < density if name in ("pw", "c3", "fc1", "fc2") else np.ones(shape)
+from tests.convert.models import Export, build, export, random_mask
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +27,35 @@ def blocks() -> Export:
         return generator.random(shape) < 0.8 if name == "pw" else np.ones(shape)
 
     return export(build(mask))
+
+
+@pytest.fixture(scope="session")
+def wide() -> Export:
+    """One Dense layer large enough for 32-bit row pointers and 16-bit indices."""
+    from edgesparse.prune.legacy_keras import keras
+
+    model = keras.Sequential([keras.Input((600,)), keras.layers.Dense(300, name="fc")])
+    layer = model.layers[0]
+    generator = np.random.default_rng(3)
+    kernel = generator.normal(size=(600, 300)) * (generator.random((600, 300)) < 0.5)
+    layer.set_weights([kernel, generator.normal(size=300)])
+    return export(model)
+
+
+@pytest.fixture(scope="session")
+def int8_blocks() -> tuple[bytes, bytes]:
+    """A Dense layer in blocks of 1x16, quantised to int8: dense file and sparse file, from the converter alone."""
+    from edgesparse.prune.legacy_keras import keras, quiet_native_logs, tf
+
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(32, use_bias=False, name="fc")])
+    generator = np.random.default_rng(4)
+    mask = np.repeat(generator.random((4, 32)) < 0.3, 16, axis=0)
+    model.layers[0].set_weights([generator.normal(size=(64, 32)) * mask])
+    files = []
+    for more in ([], [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]):
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT, *more]
+        converter.representative_dataset = lambda: ([each] for each in generator.random((8, 1, 64), np.float32))
+        with quiet_native_logs():
+            files.append(bytes(converter.convert()))
+    return files[0], files[1]

@@ -1,0 +1,287 @@
+"""Sparsity patterns: from weights to masks, on numpy arrays. The only place that knows their geometry.
+
+Kernels come outputs first: Dense `(outputs, inputs)`, Conv2D `(outputs, kernel height, kernel width, inputs)`, which is
+TFLite's order. `from_keras` and `to_keras` convert. A mask has its kernel's shape; True is kept.
+
+Magnitude pruning: Han et al., Learning both Weights and Connections for Efficient Neural Networks, 2015. Blocks: Narang et
+al., Block-Sparse Recurrent Neural Networks, 2017. N:M: Mishra et al., Accelerating Sparse Deep Neural Networks, 2021.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgesparse.errors import ModelError, RecipeError
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Unstructured:
+    """Single weights."""
+
+    def __str__(self) -> str:
+        return "unstructured"
+
+
+@dataclass(frozen=True)
+class Block:
+    """`rows` consecutive outputs by `cols` consecutive inputs, zeroed together; in a convolution, within one tap."""
+
+    rows: int
+    cols: int
+
+    def __str__(self) -> str:
+        return f"block {self.rows}x{self.cols}"
+
+
+@dataclass(frozen=True)
+class NM:
+    """At most `n` non-zeros in `m` consecutive inputs of one output (and tap)."""
+
+    n: int
+    m: int
+
+    def __str__(self) -> str:
+        return f"{self.n}:{self.m}"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Whole outputs."""
+
+    def __str__(self) -> str:
+        return "filter"
+
+
+Pattern = Unstructured | Block | NM | Filter
+
+_BLOCK = re.compile(r"block\s+(\d+)\s*x\s*(\d+)")
+_NM = re.compile(r"(\d+)\s*:\s*(\d+)")
+_EXIST = "There are: unstructured, block RxC (outputs x inputs, such as block 16x1), N:M (non-zeros in M, such as 2:4), filter."
+
+
+def parse_pattern(text: str) -> Pattern:
+    """The pattern that a text such as "block 16x1" names.
+
+    Raises:
+        RecipeError: no such pattern, or one that is impossible: an empty block, N:M without 0 < N < M.
+    """
+    text = text.strip()
+    if text == "unstructured":
+        return Unstructured()
+    if text == "filter":
+        return Filter()
+    if match := _BLOCK.fullmatch(text):
+        rows, cols = int(match[1]), int(match[2])
+        if rows < 1 or cols < 1:
+            raise RecipeError(f"Pattern {text!r} has an empty block; both sides must be at least 1.", hint=_EXIST)
+        if rows == cols == 1:
+            raise RecipeError("Pattern 'block 1x1' is single weights.", hint="Write unstructured.")
+        return Block(rows, cols)
+    if match := _NM.fullmatch(text):
+        n, m = int(match[1]), int(match[2])
+        if not 0 < n < m:
+            hint = f"N is the number of non-zeros in M inputs. {_EXIST}"
+            raise RecipeError(f"Pattern {text!r} is impossible: N:M needs 0 < N < M.", hint=hint)
+        return NM(n, m)
+    raise RecipeError(f"There is no pattern {text!r}.", hint=_EXIST)
+
+
+def from_keras(kernel: Array) -> Array:
+    """A Keras kernel, (inputs, outputs) or (height, width, inputs, outputs), outputs first."""
+    return kernel.T if kernel.ndim == 2 else kernel.transpose(3, 0, 1, 2)
+
+
+def to_keras(kernel: Array) -> Array:
+    """The inverse of `from_keras`."""
+    return kernel.T if kernel.ndim == 2 else kernel.transpose(1, 2, 3, 0)
+
+
+def misfit(shape: tuple[int, ...], pattern: Pattern) -> str | None:
+    """Why a kernel of this shape, outputs first, cannot take the pattern; None when it can. Ragged edges are no misfit."""
+    if len(shape) not in (2, 4):
+        return f"a kernel of {len(shape)} dimensions, where Dense has 2 and Conv2D has 4"
+    outputs, inputs = shape[0], shape[-1]
+    if isinstance(pattern, Block):
+        if outputs < pattern.rows:
+            return f"{pattern} needs {pattern.rows} outputs, the layer has {outputs}"
+        if inputs < pattern.cols:
+            return f"{pattern} needs {pattern.cols} inputs, the layer has {inputs}"
+    elif isinstance(pattern, NM) and inputs < pattern.m:
+        return f"{pattern} needs {pattern.m} inputs, the layer has {inputs}"
+    elif isinstance(pattern, Filter) and outputs < 2:
+        return "the layer has a single output"
+    return None
+
+
+def mask(weights: Array, pattern: Pattern, sparsity: float | None) -> Mask:
+    """Which weights to keep: the strongest, in the shape of the pattern.
+
+    Unstructured zeroes round(sparsity * size) weights, a block pattern round(sparsity * blocks) blocks by mean magnitude
+    (ragged ones at the edges like any other), filter round(sparsity * outputs) outputs by L2 norm; of equals, those that
+    come first are kept. N:M keeps the N largest of each M inputs, and ceil(r * N / M) of a ragged tail of r.
+
+    Except for filter, no output loses everything: an output that would keeps its best weight or block, and the weakest
+    of an output that has more than one goes instead, so the count stays as it is while it can.
+
+    Args:
+        weights: a kernel, outputs first.
+        pattern: the shape of the zeros.
+        sparsity: share of zeros, 0 <= sparsity < 1; None, or ignored, for N:M.
+
+    Raises:
+        ModelError: weights that are not finite. RecipeError: sparsity out of range, or a pattern that does not fit.
+    """
+    if not np.isfinite(weights).all():
+        raise ModelError("Expected finite weights, found NaN or infinity.", hint="Train the model again; it has diverged.")
+    if reason := misfit(weights.shape, pattern):
+        raise RecipeError(f"The pattern does not fit: {reason}.", hint="Exclude the layer, or take another pattern.")
+    if isinstance(pattern, NM):
+        return _n_of_m(np.abs(weights), pattern)
+    if sparsity is None or not 0 <= sparsity < 1:
+        raise RecipeError(f"Expected a sparsity of at least 0 and below 1 for {pattern}, found {sparsity}.")
+    scores = _scores(weights, pattern)
+    kept = _strongest(scores, round(sparsity * scores.size))
+    if not isinstance(pattern, Filter):
+        kept = _revive(scores, kept)
+    return _spread(kept, weights.shape, pattern)
+
+
+def keep_outputs_alive(weights: Array, mask: Mask, pattern: Pattern) -> Mask:
+    """The mask, changed where an output loses everything: it keeps its best unit, and a weakest one elsewhere goes instead.
+
+    Args:
+        weights: the kernel before masking, outputs first.
+        mask: whole units of the pattern, whoever chose them.
+        pattern: filter and N:M masks come back as they are.
+    """
+    if isinstance(pattern, (Filter, NM)):
+        return mask
+    kept = _any_in_unit(mask, pattern)
+    if kept.any(axis=1).all():
+        return mask
+    return _spread(_revive(_scores(weights, pattern), kept), weights.shape, pattern)
+
+
+def density(array: Array) -> float:
+    """The share of non-zeros."""
+    return float(np.count_nonzero(array) / array.size) if array.size else 0.0
+
+
+def conforms(array: Array, pattern: Pattern) -> bool:
+    """Whether the zeros of a kernel, outputs first, have the pattern: no zero outside of an all-zero unit; N:M, no group too full."""
+    nonzero = array != 0
+    if isinstance(pattern, NM):
+        body, tail = _groups(nonzero, pattern)
+        too_full = (body.sum(axis=-1) > pattern.n).any() or (tail.sum(axis=-1) > _kept_of_tail(tail, pattern)).any()
+        return not too_full
+    if isinstance(pattern, Unstructured):
+        return True
+    return bool(np.array_equal(_spread(_any_in_unit(nonzero, pattern), array.shape, pattern), nonzero))
+
+
+# -- units: what a pattern zeroes together ---------------------------------------------------------------------------------
+
+
+def _side(pattern: Pattern) -> tuple[int, int]:
+    return (pattern.rows, pattern.cols) if isinstance(pattern, Block) else (1, 1)
+
+
+def _units(array: Array, pattern: Pattern) -> Array:
+    """The array cut into units, zero-padded at ragged edges: (row groups, rows, taps, column groups, columns)."""
+    rows, cols = _side(pattern)
+    flat = array.reshape(array.shape[0], -1, array.shape[-1])
+    padded = np.pad(flat, ((0, -flat.shape[0] % rows), (0, 0), (0, -flat.shape[2] % cols)))
+    return padded.reshape(padded.shape[0] // rows, rows, padded.shape[1], padded.shape[2] // cols, cols)
+
+
+def _scores(weights: Array, pattern: Pattern) -> Array:
+    """How strong each unit is: (row groups, units in a row). Mean magnitude; the L2 norm of a filter."""
+    magnitudes = np.abs(weights.astype(np.float64, copy=False))
+    if isinstance(pattern, Filter):
+        return np.sqrt((magnitudes.reshape(len(weights), -1) ** 2).sum(axis=1, keepdims=True))
+    if isinstance(pattern, Unstructured):
+        return magnitudes.reshape(len(weights), -1)
+    sums = _units(magnitudes, pattern).sum(axis=(1, 4))
+    sizes = _units(np.ones((len(weights), 1, weights.shape[-1])), pattern).sum(axis=(1, 4))
+    return (sums / sizes).reshape(len(sums), -1)
+
+
+def _any_in_unit(nonzero: Mask, pattern: Pattern) -> Mask:
+    if isinstance(pattern, Block):
+        kept = _units(nonzero, pattern).any(axis=(1, 4))
+        return kept.reshape(len(kept), -1)
+    flat = nonzero.reshape(len(nonzero), -1)
+    return flat.any(axis=1, keepdims=True) if isinstance(pattern, Filter) else flat
+
+
+def _spread(kept: Mask, shape: tuple[int, ...], pattern: Pattern) -> Mask:
+    """From units back to weights."""
+    if not isinstance(pattern, Block):
+        return np.broadcast_to(kept, (shape[0], int(np.prod(shape[1:])))).reshape(shape).copy()
+    taps = int(np.prod(shape[1:-1]))
+    units = kept.reshape(kept.shape[0], taps, -1)
+    whole = units.repeat(pattern.rows, axis=0).repeat(pattern.cols, axis=2)
+    return whole[: shape[0], :, : shape[-1]].reshape(shape)
+
+
+def _strongest(scores: Array, zeros: int) -> Mask:
+    """All but the `zeros` weakest; of equals the first are kept."""
+    kept = np.ones(scores.size, bool)
+    if zeros:
+        flat = scores.ravel()
+        threshold = np.partition(flat, zeros - 1)[zeros - 1]
+        kept[flat < threshold] = False
+        equals = np.flatnonzero(flat == threshold)
+        kept[equals[len(equals) - (zeros - int(scores.size - kept.sum())) :]] = False
+    return kept.reshape(scores.shape)
+
+
+def _revive(scores: Array, kept: Mask) -> Mask:
+    """No row without a unit: see `mask`."""
+    dead = ~kept.any(axis=1)
+    if not dead.any():
+        return kept
+    kept = kept.copy()
+    kept[dead, scores[dead].argmax(axis=1)] = True
+    best = np.where(kept, scores, -1.0).argmax(axis=1)
+    spare = kept.copy()
+    spare[np.arange(len(kept)), best] = False
+    candidates = np.flatnonzero(spare)[::-1]  # of equals the last goes first
+    weakest = candidates[np.argsort(scores.ravel()[candidates], kind="stable")[: int(dead.sum())]]
+    kept.ravel()[weakest] = False
+    return kept
+
+
+# -- N:M -------------------------------------------------------------------------------------------------------------------
+
+
+def _groups(array: Array, pattern: NM) -> tuple[Array, Array]:
+    """Groups of M along the inputs: (…, groups, M), and the ragged tail (…, r)."""
+    whole = array.shape[-1] // pattern.m * pattern.m
+    return array[..., :whole].reshape(*array.shape[:-1], -1, pattern.m), array[..., whole:]
+
+
+def _kept_of_tail(tail: Array, pattern: NM) -> int:
+    return -(-tail.shape[-1] * pattern.n // pattern.m)
+
+
+def _n_of_m(magnitudes: Array, pattern: NM) -> Mask:
+    body, tail = _groups(magnitudes, pattern)
+    kept = _largest(body, pattern.n).reshape(*magnitudes.shape[:-1], -1)
+    return np.concatenate([kept, _largest(tail, _kept_of_tail(tail, pattern))], axis=-1)
+
+
+def _largest(groups: Array, count: int) -> Mask:
+    """The `count` largest along the last axis; of equals the first."""
+    kept = np.zeros(groups.shape, bool)
+    order = np.argsort(-groups, axis=-1, kind="stable")[..., :count]
+    np.put_along_axis(kept, order, True, axis=-1)
+    return kept

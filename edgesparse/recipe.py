@@ -1,0 +1,272 @@
+"""The recipe: what to prune and how, one TOML file with a version. Unknown keys are errors.
+
+    version = 1
+    name = "block-16x1-80"
+
+    [prune]
+    pattern = "block 16x1"     # unstructured, block RxC (outputs x inputs), N:M (non-zeros in M), filter
+    sparsity = 0.8             # share of zeros; not for N:M, which has its own
+    include = [".*"]           # regular expressions that match whole layer names
+    exclude = []
+    first_layer = false        # the first weighted layer is small and sensitive, so it is left unless asked for
+
+    [schedule]
+    kind = "polynomial"        # from initial_sparsity to sparsity; constant: sparsity at once
+    begin = 0.0                # shares of the fine-tuning steps
+    end = 0.6
+    initial_sparsity = 0.0
+    power = 3
+    updates = 30               # how often masks are chosen anew between begin and end
+
+    [fine_tune]
+    epochs = 12
+    batch_size = 32
+    optimizer = "adam"         # adam, adamw, sgd, rmsprop
+    learning_rate = 0.001
+    seed = 0
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+import tomli_w
+
+from edgesparse.errors import RecipeError
+from edgesparse.patterns import NM, parse_pattern
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# History of the recipe. A change that an older reader would misread raises the number.
+#   1  first.
+VERSION = 1
+
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How sparsity grows over the fine-tuning steps; `begin` and `end` are shares of them. After Zhu and Gupta, 2017."""
+
+    kind: Literal["polynomial", "constant"] = "polynomial"
+    begin: float = 0.0
+    end: float = 0.6
+    initial_sparsity: float = 0.0
+    power: float = 3.0
+    updates: int = 30
+
+
+class FineTune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Training while and after the masks are chosen."""
+
+    epochs: int = 12
+    batch_size: int = 32
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+class _Prune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pattern: str
+    sparsity: float | None = None
+    include: tuple[str, ...] = (".*",)
+    exclude: tuple[str, ...] = ()
+    first_layer: bool = False
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: int
+    name: str
+    prune: _Prune
+    description: str = ""
+    schedule: Schedule = Schedule()
+    fine_tune: FineTune = FineTune()
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to prune and how; the module's text shows every key.
+
+    Raises:
+        RecipeError: on construction too, for an impossible pattern or a value out of range.
+    """
+
+    name: str
+    pattern: str
+    sparsity: float | None = None
+    description: str = ""
+    version: int = VERSION
+    include: tuple[str, ...] = (".*",)
+    exclude: tuple[str, ...] = ()
+    first_layer: bool = False
+    schedule: Schedule = Schedule()
+    fine_tune: FineTune = FineTune()
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def unselected(self, layer: str) -> str | None:
+        """Why a layer of this name is not selected; None when it is."""
+        if not any(re.fullmatch(expression, layer) for expression in self.include):
+            return "no expression of include matches its name"
+        excluding = next((expression for expression in self.exclude if re.fullmatch(expression, layer)), None)
+        return f"excluded by {excluding!r}" if excluding else None
+
+    def digest(self) -> str:
+        """SHA-256 of everything in it."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A recipe by name, or from a file: anything that ends in .toml or has a directory in it.
+
+    Raises:
+        RecipeError: no such recipe, or one that is not valid; names the key.
+    """
+    text = str(name_or_path)
+    named = named_recipes()
+    path = named.get(text) or Path(text)
+    if text not in named and path.suffix != ".toml" and len(path.parts) == 1 and not path.is_file():
+        raise RecipeError(f"There is no recipe {text!r}.", hint=f"There are {', '.join(named)}; or give a .toml file.")
+    try:
+        return loads(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        hint = f"Named recipes are {', '.join(named)}."
+        raise RecipeError(f"The recipe file {path} does not exist.", hint=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe file {path} cannot be read: {error}.", hint="Give a TOML file.") from None
+
+
+def named_recipes() -> dict[str, Path]:
+    """The recipes that ship with edgesparse, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
+
+
+def loads(text: str, source: str = "recipe") -> Recipe:
+    """A recipe from TOML text.
+
+    Args:
+        text: the TOML.
+        source: what to call it in errors.
+
+    Raises:
+        RecipeError: no TOML, another version, unknown or missing keys, wrong types, values out of range.
+    """
+    try:
+        found: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source} is no TOML: {error}.", hint="Mend that line.") from None
+    if found.get("version") != VERSION:
+        raise RecipeError(
+            f"{source}: expected version = {VERSION}, found {found.get('version')!r}.",
+            hint="Write version = 1 at its top, or use the edgesparse that it was written for.",
+        )
+    try:
+        file = msgspec.convert(found, _File)
+    except msgspec.ValidationError as error:
+        raise RecipeError(f"{source}: {error}.", hint=_keys_hint(str(error))) from None
+    try:
+        return Recipe(
+            name=file.name, description=file.description, schedule=file.schedule, fine_tune=file.fine_tune,
+            **msgspec.structs.asdict(file.prune),
+        )  # fmt: skip
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error.message}", hint=error.hint) from None
+
+
+def dumps(recipe: Recipe) -> str:
+    """The recipe as TOML; `loads` gives an equal one."""
+    prune = {name: getattr(recipe, name) for name in _Prune.__struct_fields__ if getattr(recipe, name) is not None}
+    return tomli_w.dumps(
+        {
+            "version": recipe.version,
+            "name": recipe.name,
+            "description": recipe.description,
+            "prune": prune,
+            "schedule": msgspec.structs.asdict(recipe.schedule),
+            "fine_tune": msgspec.structs.asdict(recipe.fine_tune),
+        }
+    )
+
+
+def _keys_hint(error: str) -> str:
+    """The keys that exist in the table that an error of msgspec names (its path ends like `$.prune`)."""
+    path = error.rpartition("`$")[2].strip("`. ")
+    table = {"prune": _Prune, "schedule": Schedule, "fine_tune": FineTune}.get(path.split(".")[0], _File)
+    where = f"[{path.split('.')[0]}]" if table is not _File else "the top level"
+    return f"Keys of {where}: {', '.join(table.__struct_fields__)}."
+
+
+def _check(recipe: Recipe) -> None:
+    pattern = parse_pattern(recipe.pattern)
+    if not _NAME.fullmatch(recipe.name):
+        raise RecipeError(
+            f"name: expected letters, digits, dots, dashes and underscores, found {recipe.name!r}.",
+            hint="The name becomes a file's name.",
+        )
+    if isinstance(pattern, NM):
+        _check_nm(recipe, pattern)
+    elif recipe.sparsity is None:
+        raise RecipeError(f"prune.sparsity: pattern {pattern} needs one.", hint="Write sparsity = 0.8, for example.")
+    else:
+        _in_range("prune.sparsity", recipe.sparsity, 0, 1, above=True)
+    for key in ("include", "exclude"):
+        for expression in getattr(recipe, key):
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise RecipeError(
+                    f"prune.{key}: {expression!r} is no regular expression: {error}.", hint="Escape it, or mend it."
+                ) from None
+    schedule, tuning = recipe.schedule, recipe.fine_tune
+    _in_range("schedule.begin", schedule.begin, 0, 1)
+    _in_range("schedule.end", schedule.end, 0, 1, closed=True)
+    if schedule.end < schedule.begin:
+        hint = f"It ends at {schedule.end} and begins at {schedule.begin}."
+        raise RecipeError("schedule.end: expected no less than schedule.begin.", hint=hint)
+    _in_range("schedule.initial_sparsity", schedule.initial_sparsity, 0, 1)
+    if recipe.sparsity is not None and schedule.kind == "polynomial" and schedule.initial_sparsity > recipe.sparsity:
+        raise RecipeError(
+            f"schedule.initial_sparsity: expected at most prune.sparsity = {recipe.sparsity}, "
+            f"found {schedule.initial_sparsity}.",
+            hint="A polynomial schedule goes up.",
+        )
+    _in_range("schedule.power", schedule.power, 0, 100, above=True)
+    _in_range("schedule.updates", schedule.updates, 1, 100_000)
+    _in_range("fine_tune.epochs", tuning.epochs, 1, 100_000)
+    _in_range("fine_tune.batch_size", tuning.batch_size, 1, 1_000_000)
+    _in_range("fine_tune.learning_rate", tuning.learning_rate, 0, 10, above=True)
+    _in_range("fine_tune.seed", tuning.seed, 0, 2**31)
+    if tuning.optimizer not in get_args(Optimizer):
+        there = ", ".join(get_args(Optimizer))
+        raise RecipeError(f"fine_tune.optimizer: there is no {tuning.optimizer!r}.", hint=f"There are {there}.")
+
+
+def _check_nm(recipe: Recipe, pattern: NM) -> None:
+    fixed = 1 - pattern.n / pattern.m
+    if recipe.sparsity is not None and abs(recipe.sparsity - fixed) > 1e-9:
+        raise RecipeError(
+            f"prune.sparsity: pattern {pattern} has the sparsity {fixed:g}, found {recipe.sparsity}.",
+            hint="Leave sparsity out.",
+        )
+    if recipe.schedule.kind != "constant" or recipe.schedule.begin:
+        raise RecipeError(
+            f"schedule: pattern {pattern} has one sparsity, so nothing can grow towards it.",
+            hint='Write kind = "constant" and begin = 0.0.',
+        )
+
+
+def _in_range(
+    key: str, value: float, low: float, high: float, *, above: bool = False, closed: bool = False
+) -> None:
+    """`low` itself is allowed unless `above`; `high` itself only if `closed`."""
+    if not (low < value or (value == low and not above)) or not (value < high or (value == high and closed)):
+        first, last = "above" if above else "at least", "at most" if closed else "below"
+        raise RecipeError(f"{key}: expected {first} {low} and {last} {high}, found {value}.", hint="Mend the value.")

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from edgesparse import patterns
+from edgesparse.errors import ModelError, RecipeError
+from edgesparse.patterns import NM, Block, Filter, Unstructured, mask, parse_pattern
+
+# Few different values, so that ties are the rule rather than the exception.
+WEIGHTS = hnp.arrays(
+    np.float32,
+    st.one_of(
+        st.tuples(st.integers(1, 9), st.integers(1, 9)),
+        st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(1, 3), st.integers(1, 7)),
+    ),
+    elements=st.sampled_from([0.0, 0.5, -0.5, 1.0, -2.0, 3.25, 0.125]),
+)
+BLOCKS = st.tuples(st.integers(1, 4), st.integers(1, 4)).filter(lambda side: side != (1, 1)).map(lambda side: Block(*side))
+NMS = st.integers(2, 5).flatmap(lambda m: st.integers(1, m - 1).map(lambda n: NM(n, m)))
+PATTERNS = st.one_of(st.just(Unstructured()), BLOCKS, NMS, st.just(Filter()))
+SPARSITIES = st.floats(0, 0.99)
+
+
+def fitting(weights: Any, pattern: patterns.Pattern) -> bool:
+    return patterns.misfit(weights.shape, pattern) is None
+
+
+def units(shape: tuple[int, ...], pattern: patterns.Pattern) -> list[list[tuple[Any, ...]]]:
+    """By brute force: the index sets that are zeroed together, grouped by the outputs that they belong to."""
+    rows, cols = (pattern.rows, pattern.cols) if isinstance(pattern, Block) else (1, 1)
+    taps = list(np.ndindex(shape[1:-1]))
+    grouped = []
+    for top in range(0, shape[0], rows):
+        outputs = slice(top, top + rows)
+        if isinstance(pattern, Filter):
+            grouped.append([(outputs,)])
+        else:
+            grouped.append([(outputs, *tap, slice(left, left + cols)) for tap in taps for left in range(0, shape[-1], cols)])
+    return grouped
+
+
+@settings(deadline=None)
+@given(WEIGHTS, PATTERNS, SPARSITIES)
+def test_units_go_whole_and_in_the_exact_number(weights: Any, pattern: patterns.Pattern, sparsity: float) -> None:
+    if not fitting(weights, pattern) or isinstance(pattern, NM):
+        return
+    kept = mask(weights, pattern, sparsity)
+    grouped = units(weights.shape, pattern)
+    flags = [[kept[unit].all() for unit in row] for row in grouped]
+    assert all(kept[unit].all() or not kept[unit].any() for row in grouped for unit in row)
+    total = sum(len(row) for row in flags)
+    zeros = total - sum(map(sum, flags))
+    if isinstance(pattern, Filter):
+        assert zeros == round(sparsity * total)
+    else:
+        assert zeros == min(round(sparsity * total), total - len(flags))
+        assert all(any(row) for row in flags), "an output lost everything"
+
+
+@settings(deadline=None)
+@given(WEIGHTS, PATTERNS, SPARSITIES)
+def test_masking_what_is_masked_changes_nothing(weights: Any, pattern: patterns.Pattern, sparsity: float) -> None:
+    if fitting(weights, pattern):
+        kept = mask(weights, pattern, sparsity)
+        assert np.array_equal(mask(weights * kept, pattern, sparsity), kept)
+
+
+@settings(deadline=None)
+@given(WEIGHTS, PATTERNS, SPARSITIES)
+def test_the_strong_stay(weights: Any, pattern: patterns.Pattern, sparsity: float) -> None:
+    """No zeroed unit is stronger than a kept one, save for those that keep an output alive."""
+    if not fitting(weights, pattern) or isinstance(pattern, NM):
+        return
+    kept = mask(weights, pattern, sparsity)
+    strength = (lambda part: float(np.linalg.norm(part))) if isinstance(pattern, Filter) else (lambda part: float(np.abs(part).mean()))
+    zeroed, spare = [], []
+    for row in units(weights.shape, pattern):
+        strengths = [(strength(weights[unit].astype(np.float64)), bool(kept[unit].all())) for unit in row]
+        zeroed += [value for value, keep in strengths if not keep]
+        staying = sorted(value for value, keep in strengths if keep)
+        spare += staying if isinstance(pattern, Filter) else staying[:-1]
+    if zeroed and spare:
+        # With an output revived, others gave way, but never a stronger unit before a weaker one of an output that has several.
+        assert min(spare) >= min(zeroed) - 1e-9
+        revived = not isinstance(pattern, Filter) and any(
+            sum(kept[unit].all() for unit in row) == 1 for row in units(weights.shape, pattern)
+        )
+        if not revived:
+            assert min(spare) >= max(zeroed) - 1e-9
+
+
+@settings(deadline=None)
+@given(WEIGHTS, NMS)
+def test_n_of_m_keeps_the_n_largest_of_every_group(weights: Any, pattern: NM) -> None:
+    if not fitting(weights, pattern):
+        return
+    kept = mask(weights, pattern, None)
+    rows = weights.reshape(-1, weights.shape[-1])
+    for row, row_kept in zip(rows, kept.reshape(rows.shape), strict=True):
+        for left in range(0, len(row), pattern.m):
+            group, group_kept = np.abs(row[left : left + pattern.m]), row_kept[left : left + pattern.m]
+            assert group_kept.sum() == -(-len(group) * pattern.n // pattern.m) <= pattern.n
+            if (~group_kept).any():
+                assert group[group_kept].min() >= group[~group_kept].max()
+    assert patterns.conforms(weights * kept, pattern)
+
+
+@settings(deadline=None)
+@given(WEIGHTS, PATTERNS, SPARSITIES)
+def test_what_is_masked_conforms(weights: Any, pattern: patterns.Pattern, sparsity: float) -> None:
+    if fitting(weights, pattern):
+        nonzero = np.where(weights == 0, np.float32(1), weights)
+        assert patterns.conforms(nonzero * mask(nonzero, pattern, sparsity), pattern)
+
+
+def test_what_does_not_conform_is_told() -> None:
+    weights = np.ones((4, 8), np.float32)
+    weights[0, 0] = 0
+    assert not patterns.conforms(weights, Block(2, 1))
+    assert not patterns.conforms(weights, Filter())
+    assert not patterns.conforms(weights, NM(2, 4))
+    assert patterns.conforms(weights, Unstructured())
+
+
+@settings(deadline=None)
+@given(WEIGHTS, st.one_of(st.just(Unstructured()), BLOCKS), st.data())
+def test_a_mask_made_elsewhere_is_revived(weights: Any, pattern: patterns.Pattern, data: st.DataObject) -> None:
+    if not fitting(weights, pattern):
+        return
+    grouped = units(weights.shape, pattern)
+    kept = np.zeros(weights.shape, bool)
+    for row in grouped:
+        for unit in row:
+            kept[unit] = data.draw(st.booleans())
+    before = sum(kept[unit].any() for row in grouped for unit in row)
+    alive = patterns.keep_outputs_alive(weights, kept, pattern)
+    after = sum(alive[unit].any() for row in grouped for unit in row)
+    assert all(any(alive[unit].any() for unit in row) for row in grouped)
+    assert after == max(before, len(grouped))
+    if all(any(kept[unit].any() for unit in row) for row in grouped):
+        assert np.array_equal(alive, kept)
+
+
+def test_a_known_case_of_every_pattern() -> None:
+    weights = np.array([[1, 9, 2, 8], [7, 3, 6, 4]], np.float32)
+    assert mask(weights, Unstructured(), 0.5).tolist() == [[False, True, False, True], [True, False, True, False]]
+    assert mask(weights, Block(2, 1), 0.5).tolist() == [[False, True, False, True]] * 2
+    assert mask(weights, Block(1, 2), 0.5).tolist() == [[True, True, False, False], [True, True, False, False]]
+    assert mask(weights, NM(1, 4), None).tolist() == [[False, True, False, False], [True, False, False, False]]
+    assert mask(weights, Filter(), 0.5).tolist() == [[True] * 4, [False] * 4]
+
+
+def test_blocks_of_a_convolution_lie_within_one_tap() -> None:
+    weights = np.ones((2, 3, 3, 4), np.float32)
+    weights[:, 1, 2, 2:] = 0.1
+    kept = mask(weights, Block(2, 2), 1 / 18)
+    assert np.argwhere(~kept).tolist() == [[0, 1, 2, 2], [0, 1, 2, 3], [1, 1, 2, 2], [1, 1, 2, 3]]
+
+
+def test_a_ragged_block_is_judged_by_its_mean() -> None:
+    weights = np.array([[1.0, 1.0, 1.5]], np.float32)  # blocks of 2: a mean of 1 and, ragged, of 1.5
+    assert mask(weights, Block(1, 2), 0.5).tolist() == [[False, False, True]]
+
+
+def test_an_output_that_would_die_keeps_its_best() -> None:
+    weights = np.array([[9, 8, 7, 6], [0.1, 0.3, 0.2, 0.1]], np.float32)
+    assert mask(weights, Unstructured(), 0.5).tolist() == [[True, True, True, False], [False, True, False, False]]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 4, 5)])
+def test_keras_order_and_back(shape: tuple[int, ...]) -> None:
+    kernel = np.arange(np.prod(shape)).reshape(shape)
+    canonical = patterns.from_keras(kernel)
+    assert canonical.shape[0] == shape[-1] and canonical.shape[-1] == shape[-2]
+    assert canonical[1, ..., 2].tolist() == kernel[..., 2, 1].tolist()
+    assert np.array_equal(patterns.to_keras(canonical), kernel)
+
+
+@pytest.mark.parametrize("text", ["unstructured", "filter", "block 16x1", "block 2x4", "2:4", "1:16"])
+def test_a_pattern_reads_and_writes(text: str) -> None:
+    assert str(parse_pattern(text)) == text
+
+
+@pytest.mark.parametrize("text", ["block 0x4", "block 4", "4:2", "5:4", "0:4", "4:4", "", "blocks 2x2", "block 1x1", "random"])
+def test_an_impossible_pattern_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_pattern(text)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("shape", "pattern", "reason"),
+    [
+        ((10, 64), Block(16, 1), "needs 16 outputs, the layer has 10"),
+        ((64, 3), NM(2, 4), "needs 4 inputs, the layer has 3"),
+        ((64, 3), Block(1, 4), "needs 4 inputs"),
+        ((1, 8), Filter(), "single output"),
+        ((3, 3, 3), Unstructured(), "3 dimensions"),
+    ],
+)
+def test_a_misfit_has_a_reason(shape: tuple[int, ...], pattern: patterns.Pattern, reason: str) -> None:
+    assert reason in (patterns.misfit(shape, pattern) or "")
+    with pytest.raises(RecipeError, match="does not fit"):
+        mask(np.ones(shape), pattern, 0.5)
+
+
+def test_weights_that_are_not_finite_and_sparsities_out_of_range_are_refused() -> None:
+    with pytest.raises(ModelError, match="finite"):
+        mask(np.array([[np.nan, 1.0]]), Unstructured(), 0.5)
+    for sparsity in (1.0, -0.1, None):
+        with pytest.raises(RecipeError, match="sparsity"):
+            mask(np.ones((4, 4)), Unstructured(), sparsity)
+
+
+@pytest.mark.parametrize("pattern", [Unstructured(), Block(16, 1), NM(2, 4), Filter()])
+def test_a_large_kernel_takes_no_time_worth_naming(pattern: patterns.Pattern) -> None:
+    weights = np.random.default_rng(0).standard_normal((512, 3, 3, 512), np.float32)
+    started = time.perf_counter()
+    mask(weights, pattern, 0.8)
+    assert time.perf_counter() - started < 3

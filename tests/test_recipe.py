@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgesparse.errors import EXIT_INPUT_REFUSED, RecipeError
+from edgesparse.patterns import parse_pattern
+from edgesparse.recipe import Recipe, Schedule, dumps, load_recipe, loads, named_recipes
+
+GOOD = """
+version = 1
+name = "mine"
+[prune]
+pattern = "block 4x1"
+sparsity = 0.8
+exclude = ["head.*"]
+"""
+
+
+@pytest.mark.parametrize("name", named_recipes())
+def test_the_recipes_that_ship_are_valid_and_round_trip(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert loads(dumps(recipe)) == recipe
+    parse_pattern(recipe.pattern)
+
+
+def test_the_three_of_the_demo_are_there() -> None:
+    assert {"unstructured-80", "block-4x1-80", "block-16x1-80", "two-four", "filter-50"} <= set(named_recipes())
+
+
+def test_a_file_is_read_and_saved_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    recipe = load_recipe(path)
+    path.write_text(dumps(recipe))
+    assert load_recipe(str(path)) == recipe
+    assert load_recipe(path).digest() == recipe.digest()
+
+
+def test_layers_are_selected_by_whole_names() -> None:
+    recipe = Recipe(name="a", pattern="unstructured", sparsity=0.5, include=("conv.*",), exclude=("conv_1",))
+    assert recipe.unselected("conv_2") is None
+    assert recipe.unselected("conv_12") is None
+    assert "conv_1" in (recipe.unselected("conv_1") or "")
+    assert "include" in (recipe.unselected("my_conv") or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD + "sparsety = 0.5", "unknown field `sparsety`.*Keys of .prune.: pattern, sparsity"),
+        (GOOD + "[scedule]", "unknown field `scedule`.*top level: version, name"),
+        (GOOD + "[schedule]\nkind = 'linear'", "linear.*Keys of .schedule."),
+        (GOOD.replace("version = 1", "version = 2"), "expected version = 1, found 2"),
+        (GOOD.replace("version = 1", ""), "found None"),
+        (GOOD.replace("block 4x1", "block 0x4"), "empty block"),
+        (GOOD.replace("block 4x1", "diagonal"), "no pattern 'diagonal'.*unstructured"),
+        (GOOD.replace("0.8", "1.0"), "prune.sparsity: expected above 0 and below 1, found 1.0"),
+        (GOOD.replace("0.8", "'much'"), "Expected `float"),
+        (GOOD.replace("sparsity = 0.8", ""), "needs one"),
+        (GOOD.replace("head.*", "head["), "no regular expression"),
+        (GOOD.replace("mine", "../mine"), "letters, digits"),
+        (GOOD.replace("= 0.8", "= "), "no TOML.*line 6"),
+        (GOOD + "[schedule]\nbegin = 0.9", "schedule.end"),
+        (GOOD + "[schedule]\ninitial_sparsity = 0.9", "at most prune.sparsity"),
+        (GOOD + "[fine_tune]\nepochs = 0", "fine_tune.epochs"),
+        (GOOD + "[fine_tune]\nlearning_rate = nan", "fine_tune.learning_rate"),
+        (GOOD + "[fine_tune]\noptimizer = 'lion'", "lion"),
+        (GOOD.replace("block 4x1", "2:4"), "has the sparsity 0.5, found 0.8"),
+        (GOOD.replace("block 4x1", "2:4").replace("sparsity = 0.8", ""), "one sparsity"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=f"(?s){says}") as caught:
+        loads(text, "mine.toml")
+    assert str(caught.value).startswith("mine.toml")
+    assert caught.value.exit_code == EXIT_INPUT_REFUSED
+    assert caught.value.hint
+
+
+def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
+    with pytest.raises(RecipeError, match="no recipe 'unstructured-81'.*unstructured-80"):
+        load_recipe("unstructured-81")
+    with pytest.raises(RecipeError, match="does not exist"):
+        load_recipe("no/such/recipe.toml")
+
+
+def test_a_recipe_made_in_python_is_held_to_the_same_rules() -> None:
+    with pytest.raises(RecipeError, match="one sparsity"):
+        Recipe(name="a", pattern="2:4")
+    assert Recipe(name="a", pattern="2:4", schedule=Schedule(kind="constant")).sparsity is None
