@@ -68,7 +68,7 @@ check: setup  ## ruff, mypy --strict, lock files
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench-agent: setup  ## what measuring costs: the agent's latency over a bare loop's, interleaved
+bench-agent: setup | build/demo/bundle  ## what measuring costs: the agent's latency over a bare loop's, interleaved
 	$(VENV)/bin/python -m tests.bench_agent
 
 lock:  ## renew uv.lock and requirements.lock (needs uv)

@@ -6,7 +6,9 @@ agent, which carries this file to boards without TensorFlow, stays light.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -41,5 +43,17 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'edgesparse' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
     value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value  # `edgesparse.prune` the function, not the package of the same name
+    globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """Five functions have the name of the module that they live in. `edgesparse.prune` is always the function: the import
+    system, which would put the module there once it is imported, is not heard."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _HOME_OF or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -141,7 +141,7 @@ def plan(
     chosen = _known(variants, names, "variant", f"the bundle {bundle.path}")
     chosen = [name for name in names if name in chosen or name == names[0]]
     used = _known(backends, [name for name in board.type.backends if name in wire.BACKENDS], "backend", board.name)
-    counts = list(threads or board.threads or board.type.threads)
+    counts = list(threads or board.threads or board.type.limits.threads)
     cells = [
         wire.Cell(id=f"{variant}/{backend}/{count}", variant=variant, backend=backend, threads=count)
         for count in counts

@@ -76,15 +76,14 @@ def prune(
 ) -> None:
     """Prune a model by a recipe and fine-tune it."""
     from edgesparse import console, prune
-    from edgesparse.prune import load_data, load_model
     from edgesparse.recipe import load_recipe
     from edgesparse.report.tables import pruning_table
 
     wanted = load_recipe(recipe)
     console.say("loading TensorFlow")
-    pruned = prune(load_model(model), wanted, load_data(data or "digits"), out=out, force=force, progress=console.say)
+    pruned = prune(model, wanted, data or "digits", out=out, force=force, progress=console.say_epoch)
     if as_json:
-        console.print_json({"out": str(out), "reused": pruned.reused, **pruned.report.to_dict()})
+        console.print_json({"out": str(out), "reused": pruned.reused, "report": pruned.report})
     else:
         console.data.print(pruning_table(pruned))
 
@@ -104,7 +103,7 @@ def convert(
 
     bundle = convert(models, out, data=data, name=name, force=force, progress=console.say)
     if as_json:
-        console.print_json({"out": str(out), "id": bundle.id, "reused": bundle.reused, **bundle.manifest.to_dict()})
+        console.print_json({"out": str(out), "id": bundle.id, "reused": bundle.reused, "manifest": bundle.manifest})
     else:
         console.data.print(bundle_table(bundle))
 
@@ -122,7 +121,7 @@ def explain(
 
     explanation = explain(model, type_of(board))
     if as_json:
-        console.print_json(explanation.to_dict())
+        console.print_json(explanation)
     else:
         console.data.print(render(explanation))
 
@@ -137,9 +136,7 @@ def boards(as_json: AsJson = False) -> None:
 
     known, types = list_boards(), list_types()
     if as_json:
-        console.print_json(
-            {"inventory": str(inventory_path()), "boards": [b.to_dict() for b in known], "types": [t.to_dict() for t in types]}
-        )
+        console.print_json({"inventory": str(inventory_path()), "boards": known, "types": types})
     else:
         console.data.print(boards_table(known, types, inventory_path()))
 
@@ -310,3 +307,7 @@ def _print_run(run: Any, as_json: bool, as_csv: bool, as_markdown: bool) -> None
         sys.stdout.write((to_csv if as_csv else to_markdown)(comparison))
     else:
         console.data.print(render(comparison))
+
+
+if __name__ == "__main__":
+    main()

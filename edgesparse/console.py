@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from statistics import median
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from edgesparse import wire
 from edgesparse.errors import EdgesparseError
+
+if TYPE_CHECKING:
+    from edgesparse.prune import EpochDone
 
 data = Console(highlight=False, soft_wrap=False)
 talk = Console(stderr=True, highlight=False)
@@ -21,6 +24,13 @@ talk = Console(stderr=True, highlight=False)
 def say(text: str) -> None:
     """One step, in a few words."""
     talk.print(f"· {text}", markup=False, style="dim")
+
+
+def say_epoch(done: EpochDone) -> None:
+    """One epoch of training."""
+    accuracy = "" if done.accuracy is None else f", accuracy {done.accuracy:.1%}"
+    zeros = f", {done.sparsity:.0%} zeros" if done.sparsity else ""
+    say(f"epoch {done.epoch}/{done.of}: loss {done.loss:.4f}{accuracy}{zeros}")
 
 
 def command(text: str) -> None:
@@ -36,8 +46,8 @@ def complain(error: EdgesparseError) -> None:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    """One JSON document on stdout; structs and dataclasses as objects."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
 class PushView:

@@ -17,7 +17,7 @@ import stamina
 
 from edgesparse.boards.agent_link import AgentLink
 from edgesparse.boards.inventory import Board
-from edgesparse.boards.provision import BoardFacts, RuntimeEnv, choose_python, ensure_runtime, probe
+from edgesparse.boards.provision import BoardFacts, Interpreter, RuntimeEnv, choose_python, ensure_runtime, probe
 from edgesparse.boards.transport import LinkLost, Transport, missing
 from edgesparse.errors import BoardError
 from edgesparse.zipapp import agent_zipapp
@@ -55,7 +55,7 @@ class BoardSession:
         self.transport = reach(board)
         self.home = self.transport.home
         self._facts: BoardFacts | None = None
-        self._python: str | None = None
+        self._python: Interpreter | None = None
         self._runtime: RuntimeEnv | None = None
 
     def __enter__(self) -> BoardSession:
@@ -73,7 +73,7 @@ class BoardSession:
         return self._facts
 
     @property
-    def python(self) -> str:
+    def python(self) -> Interpreter:
         """The Python that runs the agent there."""
         if self._python is None:
             self._python = choose_python(self.facts, self.board)
@@ -83,7 +83,7 @@ class BoardSession:
     def runtime(self) -> RuntimeEnv:
         """The Python and TFLite runtime that workers use there; provided where the board has none."""
         if self._runtime is None:
-            self._runtime = ensure_runtime(self.transport, self.board, self.facts, self.python, self.home, self.progress)
+            self._runtime = ensure_runtime(self.transport, self.board, self.facts, self.python, self.progress)
         return self._runtime
 
     # -- files -------------------------------------------------------------------------------------------------------
@@ -117,8 +117,8 @@ class BoardSession:
         """
         self.push_agent()
         arguments = ["start", "--home", self.home]
-        if self.board.type.idle_exit_s is not None:
-            arguments += ["--idle-exit", str(self.board.type.idle_exit_s)]
+        if self.board.type.agent.idle_exit_s is not None:
+            arguments += ["--idle-exit", str(self.board.type.agent.idle_exit_s)]
         pythonpath = f"PYTHONPATH={os.pathsep.join(self.runtime.pythonpath)}"
         done = self.transport.run(["env", pythonpath, *self._agent_command(*arguments)], timeout_s=COMMAND_S)
         try:
@@ -126,7 +126,7 @@ class BoardSession:
         except ValueError:
             said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
             raise BoardError(
-                f"The agent on {self.board.name} did not start: {self.python} said {said[0]!r}.",
+                f"The agent on {self.board.name} did not start: {self.python.path} said {said[0]!r}.",
                 hint=f"Look at its log: edgesparse agent logs --board {self.board.name}",
             ) from None
         if state["state"] == "busy":
@@ -144,7 +144,7 @@ class BoardSession:
         return AgentLink(self.transport.open(self._agent_command("connect", "--home", self.home)), self.board.name)
 
     def _agent_command(self, *arguments: str) -> list[str]:
-        return [self.python, f"{self.home}/agent/{agent_zipapp()[1]}.pyz", *arguments]
+        return [self.python.path, f"{self.home}/agent/{agent_zipapp()[1]}.pyz", *arguments]
 
     def reconnect(self) -> None:
         """Reach the board anew after the link was lost, for up to two minutes, and see that its agent runs.
@@ -153,7 +153,7 @@ class BoardSession:
             BoardError: it stays out of reach.
         """
         self.transport.close()
-        for attempt in stamina.retry_context(on=BoardError, attempts=None, timeout=RECONNECT_S, wait_max=10.0):
+        for attempt in stamina.retry_context(on=LinkLost, attempts=None, timeout=RECONNECT_S, wait_max=10.0):
             with attempt:
                 self.progress(f"the link to {self.board.name} is lost; reaching it again (attempt {attempt.num})")
                 self.transport = self._reach(self.board)

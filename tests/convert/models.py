@@ -26,7 +26,7 @@ class Export:
 
 
 def build(mask: Mask, seed: int = 0) -> Any:
-    """stem, dw, pw (1x1), c3 (3x3), each with batch normalisation but c3, fc1, fc2; kernels masked by name and shape."""
+    """stem, dw and pw (1x1), each with batch normalisation, c3 (3x3), fc1, fc2; kernels masked by name and shape."""
     from edgesparse.prune.legacy_keras import keras
 
     layers = keras.layers
@@ -61,4 +61,8 @@ def export(model: Any) -> Export:
 
 def random_mask(density: float, seed: int = 1) -> Mask:
     generator = np.random.default_rng(seed)
-    return lambda name, shape: generator.random(shape) < density if name in ("pw", "c3", "fc1", "fc2") else np.ones(shape)
+
+    def mask(name: str, shape: tuple[int, ...]) -> Any:
+        return generator.random(shape) < density if name in ("pw", "c3", "fc1", "fc2") else np.ones(shape)
+
+    return mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,7 +43,8 @@ def fill(directory: Path, *, name: str = "tiny") -> None:
 
     manifest = Manifest(
         version=1, name=name, edgesparse="0.1.0", created="2026-01-01T00:00:00+00:00", key="k", toolchain={},
-        inputs=describe(directory, "golden/inputs.npz"), variants=[variant("dense", None), variant("b", "b.dense.tflite")],
+        inputs=describe(directory, "golden/inputs.npz"),
+        variants=[variant("dense", None), variant("b", "b.dense.tflite")],
     )  # fmt: skip
     write_manifest(directory, manifest)
 
@@ -128,7 +128,7 @@ def test_a_bundle_replaces_the_one_before_it(bundle: Path) -> None:
     with staged(bundle) as directory:
         fill(directory, name="second")
     assert read_bundle(bundle).manifest.name == "second"
-    assert os.listdir(bundle.parent) == ["bundle"]
+    assert list(bundle.parent.iterdir()) == [bundle]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -138,7 +138,7 @@ def test_a_failure_leaves_what_was_there(bundle: Path, error: type[BaseException
         (directory / "half").write_text("written")
         raise error
     assert read_bundle(bundle).id == before
-    assert os.listdir(bundle.parent) == ["bundle"]
+    assert list(bundle.parent.iterdir()) == [bundle]
 
 
 def test_nothing_but_a_bundle_is_replaced(tmp_path: Path) -> None:

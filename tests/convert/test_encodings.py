@@ -16,7 +16,9 @@ from edgesparse.convert.encodings import Level, Sparsity, expand
 EMPTY = np.zeros(0, np.int32)
 
 
-def encode(dense: Any, block: tuple[int, ...], order: tuple[int, ...], formats: tuple[str, ...]) -> tuple[Sparsity, Any]:
+def encode(
+    dense: Any, block: tuple[int, ...], order: tuple[int, ...], formats: tuple[str, ...]
+) -> tuple[Sparsity, Any]:
     """Walk the tree recursively: clear, slow, and nothing like `expand`."""
     blocked = tuple(dimension for dimension, size in enumerate(block) if size > 1)
     sizes = [size // each for size, each in zip(dense.shape, block, strict=True)] + [block[d] for d in blocked]

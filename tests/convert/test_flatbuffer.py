@@ -61,7 +61,8 @@ def test_decodes_wide_index_vectors(wide: Export) -> None:
     assert index is not None
     sparsity = sparse.tensors[index].sparsity
     assert sparsity is not None
-    assert (sparsity.levels[1].segments.dtype, sparsity.levels[1].indices.dtype) == (np.int32, np.uint16)
+    assert sparsity.levels[1].segments.dtype == np.int32
+    assert sparsity.levels[1].indices.dtype == np.uint16
     assert_same_kernels(dense, sparse)
 
 

@@ -62,7 +62,8 @@ def test_a_corrupted_golden_output_is_refused(directory: Path) -> None:
     (directory / "golden.npz").write_bytes(npz(outputs))
     rows = check_all(directory, "inputs.npz", CHECKS)
     assert not any(row.ok for row in rows)
-    with pytest.raises(ParityError, match="Variant u: sparse.tflite .* backend builtin: output 0 is off by") as caught:
+    says = r"Variant u: sparse\.tflite .* backend builtin: output 0 is off by"
+    with pytest.raises(ParityError, match=says) as caught:
         refuse_failed(rows, CHECKS)
     assert f"{len(rows) - 1} more of {len(rows)}" in caught.value.message
     assert caught.value.exit_code == 5

@@ -1,0 +1,231 @@
+"""The user's boards: `boards.toml`, and how a name and an address become a board.
+
+    version = 1
+
+    [boards.bench-orin]
+    type = "jetson-orin"
+    host = "10.0.0.5"          # or a Host of ~/.ssh/config
+    user = "nvidia"            # these and the rest only where they differ from what ssh would take
+    port = 22
+    identity_file = "~/.ssh/bench"
+    python = "/usr/bin/python3.10"
+    home = "/data/edgesparse"
+    threads = [1, 4]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import platformdirs
+
+from edgesparse.boards.types import BoardType, type_names, load_type
+from edgesparse.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+VERSION = 1
+LOCAL = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board type plus where one stands. None: what `~/.ssh/config`, the board or the type says.
+
+    Args:
+        name: what the user calls it.
+        type: its kind.
+        transport: how it is reached.
+        host: name or address; None for this machine.
+        user, port, identity_file: how to log in there.
+        python: the Python to use there.
+        home: the directory of its store; `~/` is the home of the user there.
+        threads: the thread counts to measure.
+    """
+
+    name: str
+    type: BoardType
+    transport: Literal["local", "ssh"]
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+    python: str | None = None
+    home: str | None = None
+    threads: list[int] | None = None
+
+    @property
+    def address(self) -> str | None:
+        """`[user@]host[:port]`, as `resolve` takes it; None for this machine."""
+        if self.host is None:
+            return None
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@" * bool(self.user) + host + f":{self.port}" * bool(self.port)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The board in JSON types."""
+        fields = ("name", "transport", "host", "user", "port", "identity_file", "python", "home", "threads")
+        return {"type": self.type.name, "address": self.address, **{field: getattr(self, field) for field in fields}}
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    type: str
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+    python: str | None = None
+    home: str | None = None
+    threads: list[int] | None = None
+
+
+class _Inventory(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    version: Literal[1]
+    boards: dict[str, _Entry] = msgspec.field(default_factory=dict)
+
+
+def inventory_path() -> Path:
+    """Where the inventory is: `EDGESPARSE_CONFIG`, or `boards.toml` in the user's configuration directory."""
+    override = os.environ.get("EDGESPARSE_CONFIG")
+    return Path(override).expanduser() if override else platformdirs.user_config_path("edgesparse") / "boards.toml"
+
+
+def list_boards() -> list[Board]:
+    """This machine and every board of the inventory.
+
+    Raises:
+        UsageError: the inventory cannot be used.
+    """
+    entries = _read()
+    names = [LOCAL, *(name for name in entries if name != LOCAL)]
+    return [_board(name, entries.get(name, _Entry(type=LOCAL))) for name in names]
+
+
+def resolve(name: str, host: str | None = None) -> Board:
+    """The board that a name, and an address on top of it, mean.
+
+    Args:
+        name: a board of the inventory, `local`, or with `host` a board type.
+        host: `[user@]host[:port]`; replaces what the inventory says.
+
+    Raises:
+        UsageError: no such board, no address for it, or an inventory that cannot be used.
+    """
+    entries = _read()
+    if name in entries or name == LOCAL:
+        return _board(name, entries.get(name, _Entry(type=LOCAL)), host)
+    if name in type_names():
+        if host is None:
+            raise UsageError(
+                f"{name!r} is a board type, and the inventory {inventory_path()} has no board of this name.",
+                hint=f"Say where the board is: --host user@10.0.0.5 (make: HOST=user@10.0.0.5). {_lines(name, name)}",
+            )
+        return _board(name, _Entry(type=name), host)
+    raise _unknown(name, entries)
+
+
+def type_of(name: str) -> BoardType:
+    """The type of a board of the inventory, or the type of this name: what is known without reaching the board.
+
+    Raises:
+        UsageError: neither exists.
+    """
+    entries = _read()
+    if name in entries:
+        return load_type(entries[name].type)
+    if name in type_names():
+        return load_type(name)
+    raise _unknown(name, entries)
+
+
+def parse_address(text: str) -> tuple[str, str | None, int | None]:
+    """Host, user and port of `[user@]host[:port]`; an IPv6 address with a port stands in brackets.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    pattern = r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<ipv6>[^\]\s]+)\]|(?P<host>[^@:\s\[\]]+)|(?P<bare6>[0-9a-fA-F:]+:[^@\s\[\]]*))(?::(?P<port>\d+))?"
+    match = re.fullmatch(pattern, text.removeprefix("ssh://").rstrip("/"))
+    host = match and (match["ipv6"] or match["host"] or match["bare6"])
+    port = int(match["port"]) if match and match["port"] else None
+    # A host that starts with a dash could be taken for an option by whoever hands it on.
+    if not match or not host or host.startswith("-") or (port is not None and not 0 < port < 65536):
+        raise UsageError(
+            f"Expected an address [user@]host[:port], found {text!r}.", hint="For example --host pi@192.168.1.20:2222"
+        )
+    return host, match["user"], port
+
+
+def _board(name: str, entry: _Entry, address: str | None = None) -> Board:
+    board_type = load_type(entry.type)
+    fields = msgspec.structs.asdict(entry) | {"type": board_type}
+    if entry.host is not None:
+        host, user, port = parse_address(entry.host)
+        fields |= {"host": host, "user": entry.user or user, "port": entry.port or port}
+    if address is not None:
+        if name == LOCAL:
+            raise UsageError(
+                f"The board 'local' is this machine, and the host {address!r} is another.",
+                hint=f"Name the other's board or type: --board {_example_type()} --host {address}",
+            )
+        host, user, port = parse_address(address)
+        # Another machine has another port and perhaps another user; only the same host keeps the entry's.
+        same = host == fields["host"]
+        fields |= {"host": host, "user": user or fields["user"], "port": port or (fields["port"] if same else None)}
+    if board_type.name == LOCAL and fields["host"] is None:
+        return Board(name=name, transport="local", **(fields | {"python": entry.python or sys.executable}))
+    if fields["host"] is None:
+        raise UsageError(
+            f"The board {name!r} in {inventory_path()} has no host.", hint=f'Add the line host = "10.0.0.5" to [boards.{name}].'
+        )
+    return Board(name=name, transport="ssh", **fields)
+
+
+def _read() -> dict[str, _Entry]:
+    path = inventory_path()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The inventory {path} cannot be read: {error}.", hint="Correct or remove it.") from None
+    try:
+        return msgspec.convert(tomllib.loads(text), _Inventory).boards
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The inventory {path} is not valid TOML: {error}.", hint="Correct the file.") from None
+    except msgspec.ValidationError as error:
+        keys = ", ".join(field.name for field in msgspec.structs.fields(_Entry))
+        raise UsageError(
+            f"The inventory {path} cannot be used: {error}.",
+            hint=f"It starts with version = {VERSION}; the keys of [boards.NAME] are {keys}.",
+        ) from None
+
+
+def _unknown(name: str, entries: dict[str, _Entry]) -> UsageError:
+    boards = ", ".join(dict.fromkeys([LOCAL, *entries]))
+    return UsageError(
+        f"There is no board {name!r}; the boards are {boards}, the board types {', '.join(type_names())}.",
+        hint=_lines(name, _example_type()),
+    )
+
+
+def _lines(name: str, board_type: str) -> str:
+    version = "" if inventory_path().exists() else f"version = {VERSION}\n\n"
+    key = name if re.fullmatch(r"[\w-]+", name, re.ASCII) else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return (
+        f"To add it, put these lines into {inventory_path()}:\n"
+        f'{version}[boards.{key}]\ntype = "{board_type}"\nhost = "user@10.0.0.5"'
+    )
+
+
+def _example_type() -> str:
+    return "raspberrypi5"

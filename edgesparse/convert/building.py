@@ -1,0 +1,176 @@
+"""Fills a bundle's directory: files of every source, golden outputs, the parity gate, and the manifest of it all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesparse import __version__
+from edgesparse.agent.parity import compare
+from edgesparse.convert import golden
+from edgesparse.convert.bundle import DENSE, VERSION, HostParity, Manifest, Variant, describe, write_manifest
+from edgesparse.convert.flatbuffer import read_model
+from edgesparse.convert.keras import Exporter
+from edgesparse.convert.layers import describe_layers, overall_density
+from edgesparse.convert.parity import Check, check_all, refuse_failed
+from edgesparse.convert.sources import Source
+from edgesparse.recipe import dumps
+
+INPUTS = "golden/inputs.npz"
+
+# How the rows of the conversion itself are called: the file under the reference kernels against the Keras model.
+KERAS = "tf-keras"
+
+
+@dataclass
+class Exported:
+    """One variant's files, relative to the bundle, and what was learnt while making them."""
+
+    source: Source
+    file: str
+    twin: str | None
+    golden: str
+    recipe: str | None
+    keras_outputs: Any
+    layer_names: dict[int, str]
+    parity: list[HostParity] = field(default_factory=list)
+
+    @property
+    def reference(self) -> str:
+        """The file whose outputs are golden: the twin, or a dense variant itself."""
+        return self.twin or self.file
+
+    def checks(self) -> list[Check]:
+        """What the parity gate has to hold against this variant's golden outputs."""
+        files = [self.file] if self.twin is None else [self.file, self.twin]
+        return [Check(self.source.name, file, self.golden) for file in files]
+
+
+def build(
+    directory: Path,
+    sources: list[Source],
+    data: Any,
+    *,
+    name: str,
+    key: str,
+    toolchain: Mapping[str, str],
+    keep_going: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Write all files of a bundle into an empty directory, the manifest last.
+
+    Raises:
+        ModelError: a model that cannot be converted. ParityError: see `refuse_failed`.
+    """
+    for folder in ("golden", "recipes"):
+        (directory / folder).mkdir()
+    samples: list[Any] = []
+    variants = []
+    for source in sources:
+        say(f"converting {source.name}")
+        exporter = Exporter(source.model)
+        file, twin = _export(directory, source, exporter)
+        if not samples:
+            samples = golden.sample_inputs(directory / (twin or file), None if data is None else data.x_test)
+            np.savez(directory / INPUTS, **_numbered(samples))
+        variants.append(_variant(directory, source, exporter, file, twin, samples))
+    if variants[0].source.name != DENSE:
+        variants.insert(0, _baseline_from(directory, variants[0]))
+
+    checks = [check for variant in variants for check in variant.checks()]
+    rows = [_against_keras(directory, variant, toolchain) for variant in variants]
+    rows += check_all(directory, INPUTS, checks, say)
+    if not keep_going:
+        refuse_failed(rows, checks)
+    for variant in variants:
+        variant.parity = [row for row in rows if row.file in (variant.file, variant.twin)]
+
+    described = []
+    for variant in variants:
+        if data is not None:
+            say(f"measuring the accuracy of {variant.source.name} on {len(data.x_test)} samples")
+        described.append(_describe(directory, variant, data))
+    manifest = Manifest(
+        version=VERSION,
+        name=name,
+        edgesparse=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        key=key,
+        toolchain=dict(toolchain),
+        inputs=describe(directory, INPUTS),
+        variants=described,
+    )
+    write_manifest(directory, manifest)
+
+
+def _export(directory: Path, source: Source, exporter: Exporter) -> tuple[str, str | None]:
+    dense = exporter.dense()
+    if source.recipe is None:
+        (directory / f"{DENSE}.tflite").write_bytes(dense)
+        return f"{DENSE}.tflite", None
+    file, twin = f"{source.name}.tflite", f"{source.name}.dense.tflite"
+    (directory / twin).write_bytes(dense)
+    (directory / file).write_bytes(exporter.sparse(dense))
+    return file, twin
+
+
+def _variant(
+    directory: Path, source: Source, exporter: Exporter, file: str, twin: str | None, samples: list[Any]
+) -> Exported:
+    path, recipe = f"golden/{source.name}.npz", None
+    np.savez(directory / path, **_numbered(golden.golden_outputs(directory / (twin or file), samples)))
+    if source.recipe is not None:
+        recipe = f"recipes/{source.name}.toml"
+        (directory / recipe).write_text(dumps(source.recipe))
+    names = exporter.layer_names(read_model(directory / (twin or file)))
+    return Exported(source, file, twin, path, recipe, exporter.outputs(samples[0]), names)
+
+
+def _baseline_from(directory: Path, variant: Exported) -> Exported:
+    """Without a dense model, the first pruned one stored dense is what the others are compared with."""
+    assert variant.twin is not None
+    file, path = f"{DENSE}.tflite", f"golden/{DENSE}.npz"
+    shutil.copyfile(directory / variant.twin, directory / file)
+    shutil.copyfile(directory / variant.golden, directory / path)
+    source = Source(DENSE, variant.source.origin, None, {})
+    return Exported(source, file, None, path, None, variant.keras_outputs, variant.layer_names)
+
+
+def _against_keras(directory: Path, variant: Exported, toolchain: Mapping[str, str]) -> HostParity:
+    """The conversion itself: the golden outputs against what the Keras model gives for the same inputs."""
+    with np.load(directory / variant.golden, allow_pickle=False) as archive:
+        outputs = [archive[str(number)] for number in range(len(archive.files))]
+    verdict = compare(outputs, [variant.keras_outputs])
+    return HostParity(
+        file=variant.reference, runtime=KERAS, version=toolchain[KERAS], backend=golden.REFERENCE_BACKEND, **verdict
+    )
+
+
+def _describe(directory: Path, variant: Exported, data: Any) -> Variant:
+    recipe = variant.source.recipe
+    layers = describe_layers(read_model(directory / variant.file), variant.layer_names, variant.source.wishes)
+    measured = None if data is None else golden.accuracy(directory / variant.file, data.x_test, data.y_test)
+    return Variant(
+        name=variant.source.name,
+        file=describe(directory, variant.file),
+        twin=None if variant.twin is None else describe(directory, variant.twin),
+        golden=describe(directory, variant.golden),
+        recipe=None if variant.recipe is None else describe(directory, variant.recipe),
+        pattern=DENSE if recipe is None else recipe.pattern,
+        sparsity=None if recipe is None else recipe.sparsity,
+        density=overall_density(layers),
+        accuracy=measured,
+        accuracy_samples=0 if measured is None else len(data.x_test),
+        layers=layers,
+        host_parity=variant.parity,
+    )
+
+
+def _numbered(arrays: list[Any]) -> dict[str, Any]:
+    return {str(number): array for number, array in enumerate(arrays)}

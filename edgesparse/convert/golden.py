@@ -1,0 +1,110 @@
+"""Golden inputs and outputs, and the accuracy of a .tflite file as the runtime gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgesparse.agent import backends
+from edgesparse.agent.worker import Model
+from edgesparse.errors import ModelError
+
+Array = npt.NDArray[Any]
+
+SAMPLES = 8
+SEED = 20_240_229
+
+# The runtime that every board can have; the built-in kernels are the reference, without any delegate.
+RUNTIME = "ai-edge-litert"
+REFERENCE_BACKEND = "builtin"
+
+
+def sample_inputs(file: Path, inputs: Array | None) -> list[Array]:
+    """Golden inputs for a model: one array per input, (SAMPLES, *input shape), the batch of 1 included.
+
+    Args:
+        file: a .tflite file.
+        inputs: held-out data, samples along axis 0, from which SAMPLES are taken at even distances; without it they are
+            drawn from a seeded generator: uniform between 0 and 1, integers 0 or 1.
+
+    Raises:
+        ModelError: the data does not have the shape of the model's only input.
+    """
+    details = _load(file, REFERENCE_BACKEND).interpreter.get_input_details()
+    if inputs is not None:
+        chosen = np.linspace(0, len(inputs) - 1, SAMPLES).round().astype(int)
+        return [as_input(inputs[chosen], details)]
+    generator = np.random.default_rng(SEED)
+    drawn = []
+    for detail in details:
+        shape, dtype = (SAMPLES, *detail["shape"]), np.dtype(detail["dtype"])
+        values = generator.random(shape) if dtype.kind == "f" else generator.integers(0, 2, shape)
+        drawn.append(values.astype(dtype))
+    return drawn
+
+
+def golden_outputs(file: Path, samples: list[Array]) -> list[Array]:
+    """A file's outputs under the reference kernels: one array per output, (samples, *output shape).
+
+    Raises:
+        ModelError: the runtime refuses the file.
+    """
+    return list(_load(file, REFERENCE_BACKEND).run_all(samples))
+
+
+def accuracy(file: Path, inputs: Array, labels: Array) -> float | None:
+    """The share of samples whose largest output is at their label; None for a model that is no classifier.
+
+    Every sample goes through the file as a board would run it, one by one under XNNPACK.
+
+    Args:
+        file: a .tflite file.
+        inputs: (n, *sample shape).
+        labels: (n,) or (n, 1) class numbers, or (n, classes) one-hot.
+    """
+    model = _load(file, "xnnpack")
+    outputs = model.interpreter.get_output_details()
+    classes = int(np.prod(outputs[0]["shape"]))
+    truth = _class_numbers(labels, classes)
+    if len(outputs) != 1 or classes < 2 or truth is None:
+        return None
+    (scores,) = model.run_all([as_input(inputs, model.interpreter.get_input_details())])
+    return float(np.mean(scores.reshape(len(truth), classes).argmax(axis=1) == truth))
+
+
+def as_input(inputs: Array, details: list[Any]) -> Array:
+    """Samples (n, *sample shape) as a model with one input takes them: (n, *input shape), of its type.
+
+    Raises:
+        ModelError: the model has several inputs, or one of another shape.
+    """
+    shape = tuple(int(size) for size in details[0]["shape"])
+    if len(details) != 1 or inputs.shape[1:] != shape[1:] or shape[0] != 1:
+        expected = " and ".join(str([int(size) for size in detail["shape"][1:]]) for detail in details)
+        raise ModelError(
+            f"The model takes samples of shape {expected}, the data has samples of shape {list(inputs.shape[1:])}.",
+            hint="Give data of the shape that the model was trained on, or convert without data.",
+        )
+    return inputs.reshape(len(inputs), *shape).astype(details[0]["dtype"])
+
+
+def _class_numbers(labels: Array, classes: int) -> Array | None:
+    if labels.ndim == 2 and labels.shape[1] == classes:
+        return np.asarray(labels.argmax(axis=1))
+    if labels.ndim == 1 or labels.shape[1:] == (1,):
+        return labels.reshape(-1) if labels.dtype.kind in "iu" else None
+    return None
+
+
+def _load(file: Path, backend: str) -> Model:
+    runtime, _ = backends.load_runtime(RUNTIME)
+    try:
+        return Model(runtime, str(file), backend, 1)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{RUNTIME} refuses {file.name}: {error}",
+            hint="Report this with the model: the converter wrote a bad file.",
+        ) from None

@@ -1,0 +1,80 @@
+"""The manifest's table: how each kernel is stored in a file, how dense it is, and why not as its recipe wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgesparse.convert.bundle import DENSE, Layer
+from edgesparse.convert.flatbuffer import FlatModel, Operator
+
+# Operators that have a kernel, always as input 1.
+KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
+
+# The converter stores a kernel sparsely from this share of zeros on.
+CONVERTER_MIN_ZEROS = 0.3
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What pruning did to a layer: its pattern ("dense" where it did nothing) and why not more."""
+
+    pattern: str
+    reason: str
+
+
+NO_WISH = Wish(DENSE, "")
+
+
+def kernel_operators(found: FlatModel) -> list[Operator]:
+    """The operators with a kernel, in execution order."""
+    return [op for op in found.operators if op.name in KERNEL_OPERATORS and found.constant(op.inputs[1]) is not None]
+
+
+def describe_layers(found: FlatModel, names: Mapping[int, str], wishes: Mapping[str, Wish]) -> list[Layer]:
+    """One row for each operator with a kernel.
+
+    Args:
+        found: the file.
+        names: the Keras layer behind an operator, by its place among those with a kernel, where it is known.
+        wishes: what pruning did, by layer name.
+    """
+    rows = []
+    for place, op in enumerate(kernel_operators(found)):
+        weights = found.weights(op.inputs[1])
+        constant = found.tensors[found.constant(op.inputs[1]) or 0]
+        name = names.get(place, constant.name)
+        wish = wishes.get(name, NO_WISH)
+        density = float(np.count_nonzero(weights) / max(weights.size, 1))
+        encoding = found.encoding(op.inputs[1])
+        rows.append(
+            Layer(
+                name=name,
+                op=op.name,
+                shape=weights.shape,
+                pattern=wish.pattern,
+                density=density,
+                weights=weights.size,
+                bytes=constant.stored_bytes,
+                encoding=encoding,
+                reason=wish.reason or _stored_dense(wish, density, encoding),
+            )
+        )
+    return rows
+
+
+def overall_density(layers: list[Layer]) -> float:
+    """Non-zeros over weights, of all kernels together; 1 for a model without any."""
+    weights = sum(layer.weights for layer in layers)
+    return sum(layer.density * layer.weights for layer in layers) / weights if weights else 1.0
+
+
+def _stored_dense(wish: Wish, density: float, encoding: str) -> str:
+    if wish.pattern == DENSE or encoding != DENSE:
+        return ""
+    zeros = 1 - density
+    if zeros < CONVERTER_MIN_ZEROS:
+        return f"{zeros:.0%} zeros: the converter stores kernels under {CONVERTER_MIN_ZEROS:.0%} dense"
+    return "the converter has no sparse encoding for this operator"

@@ -1,0 +1,185 @@
+"""The parity gate on the host: every file under every runtime installed here, against the golden outputs.
+
+Each runtime runs in the agent's own worker process, so that what passes here is what will run on the board, and a file
+that aborts a runtime is one failed row. Only TensorFlow's runtime runs in this process: importing TensorFlow again
+would take longer than all the rest, and by then the other runtimes have shown that the file aborts nothing. A file that
+did abort one is kept out of this process and tried in a worker there too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from edgesparse.agent import backends
+from edgesparse.agent.parity import compare
+from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.worker import Model, load_arrays
+from edgesparse.convert.bundle import HostParity
+from edgesparse.errors import ParityError
+
+BACKENDS = ("builtin", "xnnpack")
+IN_PROCESS = "tensorflow"
+DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One file to hold against its golden outputs; paths are relative to the bundle."""
+
+    variant: str
+    file: str
+    golden: str
+
+
+def installed_runtimes() -> list[str]:
+    """The runtimes that can be imported here, without importing them."""
+    return [name for name, module in backends.RUNTIMES.items() if find_spec(module.partition(".")[0]) is not None]
+
+
+def check_all(
+    directory: Path, inputs: str, checks: Sequence[Check], progress: Callable[[str], None] | None = None
+) -> list[HostParity]:
+    """Run every check under every installed runtime and backend.
+
+    Args:
+        directory: where the files are.
+        inputs: the golden inputs, relative to it.
+        checks: what to hold against what.
+        progress: told the name of each runtime as it starts.
+
+    Returns:
+        A row for each file, runtime and backend, failed ones with their reason.
+    """
+    isolated = [name for name in installed_runtimes() if name != IN_PROCESS]
+    if progress:
+        progress(f"checking {len(checks)} files under {', '.join(isolated)}")
+    rows = [row for rows in _run(_in_workers(isolated, directory, inputs, checks)) for row in rows]
+    if IN_PROCESS in installed_runtimes():
+        if progress:
+            progress(f"checking {len(checks)} files under {IN_PROCESS}")
+        dangerous = {row.file for row in rows if not row.ok and row.reason.startswith(_ISOLATE)}
+        rows += _in_this_process(directory, inputs, [check for check in checks if check.file not in dangerous])
+        kept_out = [check for check in checks if check.file in dangerous]
+        if kept_out:
+            rows += _run(_in_workers([IN_PROCESS], directory, inputs, kept_out))[0]
+    return rows
+
+
+def refuse_failed(rows: Sequence[HostParity], checks: Sequence[Check]) -> None:
+    """The gate itself.
+
+    Raises:
+        ParityError: names the first that failed: variant, runtime, backend and how far off; and how many did.
+    """
+    failed = [row for row in rows if not row.ok]
+    if not failed:
+        return
+    first = failed[0]
+    variant = next(check.variant for check in checks if check.file == first.file)
+    more = f" {len(failed) - 1} more of {len(rows)} checks failed." if len(failed) > 1 else ""
+    raise ParityError(
+        f"Variant {variant}: {first.file} does not give the golden outputs under {first.runtime} {first.version}, "
+        f"backend {first.backend}: {first.reason}.{more}",
+        hint="`edgesparse.convert(..., keep_going=True)` makes the bundle all the same and records the failures in it.",
+    )
+
+
+_ISOLATE = ("crash: ", "hang: ")
+
+
+def _run(work: Any) -> Any:
+    """asyncio.run, also from a notebook, where a loop already runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+async def _in_workers(
+    runtimes: Sequence[str], directory: Path, inputs: str, checks: Sequence[Check]
+) -> list[list[HostParity]]:
+    return list(await asyncio.gather(*(_in_worker(name, directory, inputs, checks) for name in runtimes)))
+
+
+async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
+    """One worker for all files; after a crash or hang a fresh one, in which that file gets a second try of its own."""
+    waiting = [(check, backend) for check in checks for backend in BACKENDS]
+    rows: list[HostParity] = []
+    while waiting:
+        fresh = True
+        async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S) as worker:
+            while waiting:
+                check, backend = waiting[0]
+                try:
+                    answer = await worker.ask(_load(directory, inputs, check, runtime, backend))
+                except WorkerFailed as failure:
+                    broken = failure.kind in ("crash", "hang")
+                    if broken and not fresh:
+                        break  # what ran before it may be to blame
+                    waiting.pop(0)
+                    rows.append(_failed(check, runtime, backend, f"{failure.kind}: {failure.reason}"))
+                    if broken:
+                        break
+                else:
+                    waiting.pop(0)
+                    rows.append(_row(check, runtime, answer["runtime"]["version"], backend, answer["parity"]))
+                fresh = False
+    return rows
+
+
+def _load(directory: Path, inputs: str, check: Check, runtime: str, backend: str) -> dict[str, Any]:
+    paths = {"model": check.file, "inputs": inputs, "golden": check.golden}
+    absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
+    return {"type": "load", **absolute, "twin": None, "backend": backend, "threads": 1, "runtime": runtime}
+
+
+def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
+    runtime, found = backends.load_runtime(IN_PROCESS)
+    samples = load_arrays(str(directory / inputs))
+    rows = []
+    for check in checks:
+        golden = load_arrays(str(directory / check.golden))
+        for backend in BACKENDS:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # its interpreter announces its own removal at each start
+                    model = Model(runtime, str(directory / check.file), backend, 1)
+                verdict = compare(model.run_all(samples), golden)
+            except (RuntimeError, ValueError) as error:
+                rows.append(_failed(check, IN_PROCESS, backend, f"error: {error}"))
+            else:
+                rows.append(_row(check, IN_PROCESS, found, backend, verdict))
+    return rows
+
+
+def _row(check: Check, runtime: str, found: str, backend: str, verdict: dict[str, Any]) -> HostParity:
+    return HostParity(
+        file=check.file,
+        runtime=runtime,
+        version=found,
+        backend=backend,
+        ok=verdict["ok"],
+        max_abs_error=verdict["max_abs_error"],
+        tolerance=verdict["tolerance"],
+        reason=verdict["reason"],
+    )
+
+
+def _failed(check: Check, runtime: str, backend: str, reason: str) -> HostParity:
+    try:
+        found = version(runtime)
+    except PackageNotFoundError:
+        found = "unknown"
+    verdict = {"ok": False, "max_abs_error": None, "tolerance": None, "reason": reason}
+    return _row(check, runtime, found, backend, verdict)

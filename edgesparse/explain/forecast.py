@@ -1,0 +1,95 @@
+"""What an explanation says: per operator and backend the path that will be taken, why, and what would change it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Path = Literal["sparse", "dense", "wrong", "fails", ""]
+
+
+class PathForecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What one backend does with one operator.
+
+    `path`: "sparse" skips zeros; "dense" does not; "wrong" computes wrong values; "fails" stops the interpreter from
+    starting; "" for an operator without weights. `kernel` names what runs. `spoiler` is the operator at fault, if it is
+    another one than this.
+    """
+
+    path: Path
+    kernel: str
+    reason: str
+    cure: str = ""
+    spoiler: int | None = None
+
+
+class OperatorForecast(msgspec.Struct, frozen=True, kw_only=True):
+    """One operator of the graph.
+
+    `shape` is that of its weights, outputs first: (out, in) or (out, kh, kw, in); for one without weights that of its
+    output. `zeros` is the share of weights that are zero, `macs` the multiply-accumulates of one dense inference.
+    """
+
+    index: int
+    op: str
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+    zeros: float
+    macs: int
+    type: str
+    encoding: str
+    paths: dict[str, PathForecast]
+
+
+class BackendSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One backend over the whole model.
+
+    `path` is what a run will show: "fails" if the interpreter does not start, "wrong" if outputs will not match, else
+    "sparse" if any operator skips its zeros, else "dense". Shares are of the model's multiply-accumulates and weights.
+    """
+
+    backend: str
+    runtime: str
+    path: Path
+    operators: int
+    sparse_operators: int
+    sparse_macs_share: float
+    sparse_weights_share: float
+    sparse_density: float | None
+    reason: str
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to do, the backends and operators that it is for, and their share of the multiply-accumulates."""
+
+    text: str
+    backends: list[str]
+    operators: list[int]
+    macs_share: float
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model will do on a kind of board."""
+
+    model: str
+    board: str
+    arch: str
+    isa: list[str]
+    runtime: str
+    weights: int
+    density: float
+    macs: int
+    operators: list[OperatorForecast]
+    summaries: dict[str, BackendSummary]
+    advice: list[Advice]
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return dict(msgspec.to_builtins(self))
+
+    def path(self, backend: str) -> Path:
+        """The path that the whole model takes under a backend."""
+        return self.summaries[backend].path

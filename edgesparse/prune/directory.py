@@ -1,0 +1,68 @@
+"""Directories that are either whole or absent: written beside their place, synced, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgesparse.errors import UsageError
+
+
+def refuse_foreign(out: Path, marker: str) -> None:
+    """Make sure that replacing `out` destroys nothing but an earlier result, known by its file `marker`.
+
+    Raises:
+        UsageError: `out` is a file, or a directory that holds other things.
+    """
+    if not out.exists() or (out / marker).is_file():
+        return
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    raise UsageError(
+        f"{out} exists and was not made by this command; it is left alone.", hint="Give another directory."
+    )
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A fresh directory to write into; when the block ends well it takes the place of `out`, else it is removed."""
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unique = uuid.uuid4().hex[:8]
+    partial, old = (out.parent / f".{out.name}.{unique}.{state}" for state in ("partial", "old"))
+    partial.mkdir()
+    try:
+        yield partial
+        for path in [*partial.rglob("*"), partial]:
+            _sync(path)
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+        _sync(out.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        hashed = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            hashed.update(chunk)
+    return hashed.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

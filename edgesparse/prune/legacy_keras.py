@@ -1,0 +1,71 @@
+"""TensorFlow, Keras 2 and TensorFlow Model Optimization, imported in the one order that works, and quietly.
+
+Importing this module costs seconds: import it inside the functions that need it. TF-MOT handles Keras 2 models only,
+which live on as `tf_keras`; `TF_USE_LEGACY_KERAS` makes `tf.keras` mean the same, but only when it is set before
+TensorFlow first builds Keras, so it is set here before anything else is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_NATIVE_NOISE = re.compile(rb"^([IW]\d{4} |WARNING: All log messages before absl)")
+
+
+@contextmanager
+def quiet_native_logs() -> Iterator[None]:
+    """Hold back what native code logs to file descriptor 2, then pass on all but its information and warning lines.
+
+    TensorFlow's libraries log through absl before absl is set up, which no variable of the environment silences.
+    """
+    sys.stderr.flush()
+    try:
+        original = os.dup(2)
+    except OSError:  # no stderr at all (a daemon): nothing to keep clean
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not _NATIVE_NOISE.match(line):
+                    os.write(2, line)
+
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with quiet_native_logs(), warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import tensorflow as tf
+    import tf_keras as keras
+    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule, pruning_wrapper
+    from tensorflow_model_optimization.sparsity import keras as tfmot_sparsity
+
+    tf.config.list_physical_devices()  # looks for accelerators now, while its remarks are held back
+tf.get_logger().setLevel(logging.ERROR)
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+__all__ = ["keras", "pruning_impl", "pruning_schedule", "pruning_wrapper", "quiet_native_logs", "tf", "tfmot_sparsity"]
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide what training and pruning give, by distribution name."""
+    from importlib.metadata import version
+
+    from edgesparse import __version__
+
+    names = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "numpy")
+    return {"edgesparse": __version__, **{name: version(name) for name in names}}

@@ -1,0 +1,130 @@
+"""The tables that commands print on the way: pruned layers, bundles, boards, deployments, the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from edgesparse.boards.inventory import Board
+    from edgesparse.boards.types import BoardType
+    from edgesparse.convert.bundle import Bundle
+    from edgesparse.deploy import Deployment
+    from edgesparse.prune import Pruned
+
+
+def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    """A quiet table: a heading, a rule, rows."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as percent; a dash for none."""
+    return "-" if share is None else f"{share:.{digits}%}".replace("%", " %")
+
+
+def kilobytes(size: int) -> str:
+    """A size in kB or MB."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+def pruning_table(pruned: Pruned) -> RenderableType:
+    """Every weighted layer: what became of it, and why."""
+    report = pruned.report
+    table = new_table(
+        f"{report.recipe}: accuracy {percent(report.accuracy_before)} -> {percent(report.accuracy_after)} "
+        f"of {report.accuracy_samples} held-out samples",
+        "layer", "kind", "outputs x inputs", "pattern", "zeros", "by", "why not",
+        right=["zeros"],
+    )  # fmt: skip
+    for layer in report.layers:
+        shape = " x ".join(map(str, layer.shape))
+        row = (layer.name, layer.kind, shape, layer.pattern, percent(1 - layer.density), layer.engine, layer.reason)
+        table.add_row(*map(Text, row), style=None if layer.pruned else "dim")
+    reused = [Text("Nothing has changed, so the earlier result is used (--force prunes again).", "dim")] if pruned.reused else []
+    return Group(table, *reused)
+
+
+def bundle_table(bundle: Bundle) -> RenderableType:
+    """Every variant of a bundle."""
+    right = ["zeros", "file", "stored dense", "accuracy"]
+    table = new_table(f"{bundle.manifest.name}: {bundle.path}", "variant", "pattern", *right, "parity on this host", right=right)
+    for variant in bundle.manifest.variants:
+        passed = sum(row.ok for row in variant.host_parity)
+        table.add_row(
+            variant.name, variant.pattern, percent(1 - variant.density), kilobytes(variant.file.bytes),
+            kilobytes((variant.twin or variant.file).bytes), percent(variant.accuracy),
+            f"{passed} of {len(variant.host_parity)} runtimes and backends",
+        )  # fmt: skip
+    notes = [Text(f"bundle {bundle.id[:16]}" + (", unchanged and used again" if bundle.reused else ""), "dim")]
+    return Group(table, *notes)
+
+
+def boards_table(boards: Sequence[Board], types: Sequence[BoardType], inventory: Path) -> RenderableType:
+    """The boards of the inventory, then the types."""
+    known = new_table(f"boards ({inventory})", "board", "type", "where")
+    for board in boards:
+        known.add_row(board.name, board.type.name, "this machine" if board.transport == "local" else board.address)
+    kinds = new_table("\nboard types", "type", "architecture", "CPU", "block", "what it is")
+    for kind in types:
+        kinds.add_row(kind.name, kind.arch, kind.cpu, kind.block, kind.description)
+    return Group(known, kinds)
+
+
+def deployment_table(deployment: Deployment) -> RenderableType:
+    """What is ready on the board, what is not, and why."""
+    table = new_table(
+        f"{deployment.board['name']}: {deployment.runtime['name']} {deployment.runtime['version']}, {deployment.home}",
+        "variant / backend / threads", "parity", "path", "why",
+    )  # fmt: skip
+    for check in deployment.checks:
+        ready = check["status"] == "ok"
+        path = check["path"]
+        error = check["parity"]["max_abs_error"] if check["parity"] else None
+        table.add_row(
+            check["cell"],
+            Text(f"ok ({error:.1e} off)" if error is not None and ready else "failed", style="green" if ready else "bold red"),
+            path["taken"] if path["requested"] == path["taken"] else f"{path['requested']} -> {path['taken']}",
+            path["evidence"] if ready else check["reason"],
+        )
+    pushed = deployment.pushed
+    moved = f"{pushed.moved} files moved ({kilobytes(pushed.moved_bytes)}), {pushed.present} were there"
+    return Group(table, Text(moved, "dim"))
+
+
+def deployment_dict(deployment: Deployment) -> dict[str, Any]:
+    """The same as a JSON document."""
+    return {
+        "version": 1,
+        "board": deployment.board,
+        "bundle": deployment.bundle,
+        "home": deployment.home,
+        "runtime": deployment.runtime,
+        "files": {
+            "present": deployment.pushed.present,
+            "moved": deployment.pushed.moved,
+            "moved_bytes": deployment.pushed.moved_bytes,
+        },
+        "checks": [{key: value for key, value in check.items() if key not in ("seq", "t_ns", "type")} for check in deployment.checks],
+    }
+
+
+def agent_table(status: dict[str, Any]) -> RenderableType:
+    """Who is measured, who waits, what ended."""
+    table = new_table(
+        f"agent {status['version']} ({status['sha256'][:12]}), {status['state']}, up {status['uptime_s']:.0f} s, {status['home']}",
+        "run", "owner", "state",
+    )  # fmt: skip
+    for entry in status["queue"]:
+        table.add_row(entry["run"], entry["owner"], "measuring" if entry["place"] == 0 else f"{entry['place']} before it")
+    for entry in status["ended"]:
+        table.add_row(entry["run"], entry["owner"] or "", entry["status"], style="dim")
+    return table
