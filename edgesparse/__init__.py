@@ -1,6 +1,7 @@
 """edgesparse: prune a model, ship it to an edge board, prove on the board whether it got faster.
 
-The names below are the library; each is imported when it is first used, so that `import edgesparse` costs nothing and the
+The names below are the library; each is imported when it is first used, so that `import edgesparse` costs nothing and
+the
 agent, which carries this file to boards without TensorFlow, stays light.
 """
 
@@ -36,7 +37,19 @@ _HOME_OF = {
     "prune": "edgesparse.prune",
 }
 
-__all__ = ["Bundle", "EdgesparseError", "Recipe", "Run", "__version__", "bench", "convert", "deploy", "explain", "load_recipe", "prune"]
+__all__ = [
+    "Bundle",
+    "EdgesparseError",
+    "Recipe",
+    "Run",
+    "__version__",
+    "bench",
+    "convert",
+    "deploy",
+    "explain",
+    "load_recipe",
+    "prune",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -48,7 +61,8 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Five functions have the name of the module that they live in. `edgesparse.prune` is always the function: the import
+    """Five functions have the name of the module that they live in. `edgesparse.prune` is always the function: the
+    import
     system, which would put the module there once it is imported, is not heard."""
 
     def __setattr__(self, name: str, value: Any) -> None:

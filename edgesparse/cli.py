@@ -1,4 +1,5 @@
-"""The command line: parse, call the library, print. Data goes to stdout, talk to stderr; `--json` prints one document."""
+"""The command line: parse, call the library, print. Data goes to stdout, talk to stderr; `--json` prints one
+document."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ agent_app = typer.Typer(cls=_Group, no_args_is_help=True, help="The agent on a b
 app.add_typer(agent_app, name="agent")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-BoardName = Annotated[str, typer.Option("--board", "-b", help="A board of the inventory, a board type (with --host), or local.")]
+BoardName = Annotated[
+    str, typer.Option("--board", "-b", help="A board of the inventory, a board type (with --host), or local.")
+]
 Host = Annotated[str | None, typer.Option("--host", help="Where the board is: [user@]address[:port].")]
 NewHostKey = Annotated[
     bool, typer.Option("--accept-new-host-key", help="Trust a host seen for the first time and remember its key.")
@@ -59,7 +62,9 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
@@ -90,7 +95,9 @@ def prune(
 
 @app.command()
 def convert(
-    models: Annotated[list[str], typer.Argument(help="Pruned model directories, and the dense model where there is one.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Pruned model directories, and the dense model where there is one.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the bundle.")],
     data: DataSpec = None,
     name: Annotated[str | None, typer.Option("--name", help="The bundle's name.")] = None,
@@ -175,12 +182,18 @@ def bench(
     board: BoardName = "local",
     host: Host = None,
     backends: Backends = None,
-    variants: Annotated[list[str] | None, typer.Option("--variant", help="Compare only this variant with dense; may be repeated.")] = None,
+    variants: Annotated[
+        list[str] | None, typer.Option("--variant", help="Compare only this variant with dense; may be repeated.")
+    ] = None,
     threads: Annotated[list[int] | None, typer.Option("--threads", help="Threads; may be repeated.", min=1)] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="The most launches of every cell.", min=1)] = 10,
-    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds after which the run stops.", min=1)] = 300.0,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", help="Seconds after which the run stops.", min=1)
+    ] = 300.0,
     samples: Annotated[int, typer.Option("--samples", help="Timed inferences in a launch.", min=5)] = 70,
-    attach: Annotated[str | None, typer.Option("--attach", help="Go on collecting this run; 'last' for the latest.")] = None,
+    attach: Annotated[
+        str | None, typer.Option("--attach", help="Go on collecting this run; 'last' for the latest.")
+    ] = None,
     accept_new_host_key: NewHostKey = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the comparison as CSV.")] = False,
@@ -209,7 +222,9 @@ def bench(
 
 @app.command()
 def report(
-    run: Annotated[str | None, typer.Argument(help="A run's id or directory; the last one where none is given.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="A run's id or directory; the last one where none is given.")
+    ] = None,
     last: Annotated[bool, typer.Option("--last", help="The last run.")] = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the comparison as CSV.")] = False,

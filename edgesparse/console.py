@@ -1,4 +1,5 @@
-"""What the commands say: data to stdout, talk to stderr; plain lines where there is no terminal, bars where there is one."""
+"""What the commands say: data to stdout, talk to stderr; plain lines where there is no terminal, bars where there is
+one."""
 
 from __future__ import annotations
 
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
 from edgesparse import wire
 from edgesparse.errors import EdgesparseError
@@ -81,7 +90,12 @@ class RunView:
     """
 
     def __init__(self, title: str) -> None:
-        columns = (TextColumn("· {task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
+        columns = (
+            TextColumn("· {task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+        )
         self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
         self._task: TaskID = self._progress.add_task(title, total=None, detail="")
         self._cells: set[str] = set()
@@ -94,7 +108,9 @@ class RunView:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def __call__(self, message: wire.Message) -> None:

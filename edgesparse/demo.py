@@ -38,7 +38,9 @@ def make_bundle(out: Path) -> Path:
     from edgesparse.prune import train_example
 
     dense, bundle = out / "dense", out / "bundle"
-    console.command("edgesparse.prune.train_example(): a small MobileNet-style CNN on scikit-learn's handwritten digits")
+    console.command(
+        "edgesparse.prune.train_example(): a small MobileNet-style CNN on scikit-learn's handwritten digits"
+    )
     trained = train_example(dense, progress=console.say_epoch)
     again = ", trained earlier" if trained.reused else ""
     console.say(f"accuracy {trained.accuracy:.1%} of {trained.accuracy_samples} held-out digits{again}: {dense}")

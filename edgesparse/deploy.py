@@ -1,4 +1,5 @@
-"""What has to be on the board, getting it there, and proof that it works there: every variant's outputs are the golden ones."""
+"""What has to be on the board, getting it there, and proof that it works there: every variant's outputs are the
+golden ones."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ class Deployment:
             if check["kind"] == "parity":
                 raise ParityError(
                     f"{check['cell']} does not give the golden outputs on {self.board['name']}: {check['reason']}.",
-                    hint="It is not timed there. Convert again with the runtime's own version, or leave the variant out.",
+                    hint="It is not timed there. Convert again, or leave the variant out.",
                 )
         if len(failed) == len(self.checks):
             raise MeasurementError(

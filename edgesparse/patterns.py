@@ -256,7 +256,9 @@ def _scores(magnitudes: NDArray[Any], pattern: Pattern) -> NDArray[Any]:
         case Block(rows=rows, cols=cols):
             kernel = magnitudes.reshape(outputs, -1, magnitudes.shape[-1])
             row_starts, col_starts = _starts(kernel.shape, pattern)
-            sums = np.add.reduceat(kernel, row_starts, axis=0, dtype=np.float64) if rows > 1 else kernel.astype(np.float64)
+            sums = (
+                np.add.reduceat(kernel, row_starts, axis=0, dtype=np.float64) if rows > 1 else kernel.astype(np.float64)
+            )
             sums = np.add.reduceat(sums, col_starts, axis=2) if cols > 1 else sums
             sizes = np.diff(row_starts, append=outputs)[:, None, None] * np.diff(col_starts, append=kernel.shape[2])
             return np.asarray(sums / sizes).reshape(len(row_starts), -1)

@@ -1,29 +1,29 @@
 """The recipe: what to prune and how, one TOML file with a version. Unknown keys are errors.
 
-    version = 1
-    name = "block-16x1-80"
+version = 1
+name = "block-16x1-80"
 
-    [prune]
-    pattern = "block 16x1"     # unstructured, block RxC (outputs x inputs), N:M (non-zeros in M), filter
-    sparsity = 0.8             # share of zeros; not for N:M, which has its own
-    include = [".*"]           # regular expressions that match whole layer names
-    exclude = []
-    first_layer = false        # the first weighted layer is small and sensitive, so it is left unless asked for
+[prune]
+pattern = "block 16x1"     # unstructured, block RxC (outputs x inputs), N:M (non-zeros in M), filter
+sparsity = 0.8             # share of zeros; not for N:M, which has its own
+include = [".*"]           # regular expressions that match whole layer names
+exclude = []
+first_layer = false        # the first weighted layer is small and sensitive, so it is left unless asked for
 
-    [schedule]
-    kind = "polynomial"        # from initial_sparsity to sparsity; constant: sparsity at once
-    begin = 0.0                # shares of the fine-tuning steps
-    end = 0.6
-    initial_sparsity = 0.0
-    power = 3
-    updates = 30               # how often masks are chosen anew between begin and end
+[schedule]
+kind = "polynomial"        # from initial_sparsity to sparsity; constant: sparsity at once
+begin = 0.0                # shares of the fine-tuning steps
+end = 0.6
+initial_sparsity = 0.0
+power = 3
+updates = 30               # how often masks are chosen anew between begin and end
 
-    [fine_tune]
-    epochs = 12
-    batch_size = 32
-    optimizer = "adam"         # adam, adamw, sgd, rmsprop
-    learning_rate = 0.001
-    seed = 0
+[fine_tune]
+epochs = 12
+batch_size = 32
+optimizer = "adam"         # adam, adamw, sgd, rmsprop
+learning_rate = 0.001
+seed = 0
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How sparsity grows over the fine-tuning steps; `begin` and `end` are shares of them. After Zhu and Gupta, 2017."""
+    """How sparsity grows over the fine-tuning steps; `begin` and `end` are shares of them. After Zhu and Gupta,
+    2017."""
 
     kind: Literal["polynomial", "constant"] = "polynomial"
     begin: float = 0.0
@@ -263,9 +264,7 @@ def _check_nm(recipe: Recipe, pattern: NM) -> None:
         )
 
 
-def _in_range(
-    key: str, value: float, low: float, high: float, *, above: bool = False, closed: bool = False
-) -> None:
+def _in_range(key: str, value: float, low: float, high: float, *, above: bool = False, closed: bool = False) -> None:
     """`low` itself is allowed unless `above`; `high` itself only if `closed`."""
     if not (low < value or (value == low and not above)) or not (value < high or (value == high and closed)):
         first, last = "above" if above else "at least", "at most" if closed else "below"

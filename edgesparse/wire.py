@@ -127,7 +127,8 @@ class RunSpec:
 
     `rounds`: every cell is launched once a round. `interval_target`: stop once the 95 % interval of every cell's median
     is narrower than this share of it. `launch_s`, `samples`: one launch ends after `samples` timed inferences or
-    `launch_s` seconds, whichever comes first, but never before 5. `deadline_s`: a worker that takes longer for a step hangs.
+    `launch_s` seconds, whichever comes first, but never before 5. `deadline_s`: a worker that takes longer for a step
+    hangs.
     """
 
     run: str

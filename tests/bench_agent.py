@@ -52,7 +52,9 @@ def main(bundle_path: str = "build/demo/bundle", repetitions: str = "15") -> Non
         bare_ms.append(float(done.stdout))
 
     def agent() -> None:
-        run = bench(bundle, "local", variants=["dense"], backends=["xnnpack"], threads=[1], rounds=(1, 1), samples=SAMPLES)
+        run = bench(
+            bundle, "local", variants=["dense"], backends=["xnnpack"], threads=[1], rounds=(1, 1), samples=SAMPLES
+        )
         (row,) = run.comparison().variants[0].backends
         agent_ms.append(median(row.samples_ms))
 
@@ -62,7 +64,10 @@ def main(bundle_path: str = "build/demo/bundle", repetitions: str = "15") -> Non
             for step in (bare, agent) if number % 2 else (agent, bare):
                 step()
             ratio = agent_ms[-1] / bare_ms[-1]
-            print(f"{number + 1}: bare {bare_ms[-1]:.4f} ms, agent {agent_ms[-1]:.4f} ms, ratio {ratio:.3f}", file=sys.stderr)
+            print(
+                f"{number + 1}: bare {bare_ms[-1]:.4f} ms, agent {agent_ms[-1]:.4f} ms, ratio {ratio:.3f}",
+                file=sys.stderr,
+            )
         subprocess.run([sys.executable, "-m", "edgesparse.cli", "agent", "stop"], check=True)
     ratios = sorted(one / other for one, other in zip(agent_ms, bare_ms, strict=True))
     document = {"repetitions": len(ratios), "bare_ms": median(bare_ms), "agent_ms": median(agent_ms),

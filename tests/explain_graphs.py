@@ -6,26 +6,63 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
+
+from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, read_model, schema
 
 
 def write_graphs(folder: Path) -> dict[str, Path]:
     """`<name>.tflite` and its twin `<name>.dense.tflite`, the same weights stored dense, for each graph."""
-    from edgesparse.convert.keras import Exporter
-
     files = {}
     for name, (build, pattern, zeros) in _graphs().items():
         model = build()
         _prune(model, pattern, zeros)
-        exporter = Exporter(model)
-        dense = exporter.dense()
-        (folder / f"{name}.dense.tflite").write_bytes(dense)
+        sparse = _convert(model)
         files[name] = folder / f"{name}.tflite"
-        files[name].write_bytes(exporter.sparse(dense))
+        files[name].write_bytes(sparse)
+        (folder / f"{name}.dense.tflite").write_bytes(_expanded(sparse))
     # Zeros without a sparse encoding.
     for suffix in (".tflite", ".dense.tflite"):
         (folder / f"plain{suffix}").write_bytes((folder / "fits.dense.tflite").read_bytes())
     return files | {"plain": folder / "plain.tflite"}
+
+
+def _convert(model: Any) -> bytes:
+    from edgesparse.prune.legacy_keras import quiet_native_logs, tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    with quiet_native_logs():
+        return bytes(converter.convert())
+
+
+def _expanded(sparse: bytes) -> bytes:
+    """The same model with its weights stored dense, a second conversion saved."""
+    found = read_model(sparse)
+    model = schema().ModelT.InitFromPackedBuf(sparse, 0)
+    graph = model.subgraphs[0]
+    for tensor in found.tensors:
+        if tensor.sparsity is not None:
+            graph.tensors[tensor.index].sparsity = None
+            graph.tensors[tensor.index].buffer = _add_buffer(model, found.weights(tensor.index))
+    for op in found.operators:
+        if op.name == "DENSIFY":
+            graph.tensors[op.outputs[0]].buffer = graph.tensors[op.inputs[0]].buffer
+    graph.operators = [each for each, op in zip(graph.operators, found.operators, strict=True) if op.name != "DENSIFY"]
+    for code in model.operatorCodes:
+        if code.builtinCode == schema().BuiltinOperator.FULLY_CONNECTED:
+            code.version = 1
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _add_buffer(model: Any, values: Any) -> int:
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
 
 
 def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
@@ -36,7 +73,9 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
     def convolve(x: Any, filters: int, name: str) -> Any:
         return layers.ReLU(6.0)(layers.Conv2D(filters, 1, name=name)(x))
 
-    def stem(x: Any) -> Any:
+    def stem(x: Any, same: bool) -> Any:
+        if same:
+            return layers.ReLU(6.0)(layers.Conv2D(8, 3, 2, "same", name="stem")(x))
         return layers.ReLU(6.0)(layers.Conv2D(8, 3, 2, "valid", name="stem")(layers.ZeroPadding2D(1)(x)))
 
     def shrink(x: Any, same: bool) -> Any:
@@ -45,10 +84,6 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         return layers.ReLU(6.0)(layers.DepthwiseConv2D(3, 2, "valid", name="dw2")(layers.ZeroPadding2D(1)(x)))
 
     def flat(x: Any) -> Any:
-        x = layers.Flatten()(layers.GlobalAveragePooling2D(keepdims=True)(x))
-        return layers.Dense(8, name="fc2")(layers.Dense(32, activation="relu", name="fc1")(x))
-
-    def straight(x: Any) -> Any:
         x = layers.GlobalAveragePooling2D()(x)
         return layers.Dense(8, name="fc2")(layers.Dense(32, activation="relu", name="fc1")(x))
 
@@ -71,11 +106,11 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         head: Callable[[Any], Any] = flat,
         *,
         channels: int = 3,
-        same: bool = False,
+        same: str = "",
     ) -> Callable[[], Any]:
         def build() -> Any:
-            entry = keras.Input((16, 16, channels))
-            x = shrink(convolve(stem(entry), 32, "pw1"), same)
+            entry = keras.Input((16, 16, channels), batch_size=1)
+            x = shrink(convolve(stem(entry, same == "stem"), 32, "pw1"), same == "dw2")
             x = convolve(x, 32, "pw2")
             x = middle(x) if middle else x
             x = layers.ReLU(6.0)(layers.DepthwiseConv2D(3, 1, "same", name="dw3")(x))
@@ -87,11 +122,10 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         "fits": (net(), "unstructured", 0.8),
         "blocks_of_outputs": (net(), "outputs", 0.8),
         "few_zeros": (net(), "unstructured", 0.64),
-        "just_enough": (net(), "unstructured", 0.68),
         "two_of_four": (net(), "2:4", 0.5),
-        "same_padding": (net(same=True), "unstructured", 0.8),
+        "same_stem": (net(same="stem"), "unstructured", 0.8),
+        "same_padding": (net(same="dw2"), "unstructured", 0.8),
         "one_channel": (net(channels=1), "unstructured", 0.8),
-        "pooled_straight": (net(head=straight), "unstructured", 0.8),
         "pooled_conv": (net(head=convolved), "unstructured", 0.8),
         "no_pooling": (net(head=unpooled), "unstructured", 0.8),
         "squeeze_excite": (net(squeeze), "unstructured", 0.8),
@@ -99,7 +133,6 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         "concat_few_zeros": (net(lambda x: layers.Concatenate()([x, x])), "unstructured", 0.6),
         "branch": (net(branch), "unstructured", 0.8),
         "prelu": (net(lambda x: layers.PReLU(shared_axes=[1, 2])(x)), "unstructured", 0.8),
-        "swish": (net(lambda x: layers.Activation("swish")(x)), "unstructured", 0.8),
         "blocks_of_inputs": (net(), "inputs", 0.8),
     }
 

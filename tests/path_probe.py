@@ -28,9 +28,9 @@ def probe(module: Any, folder: Path, name: str, backend: str) -> str:
         return "fails"
     if [each.shape for each in dense] != [each.shape for each in sparse]:
         return "wrong"
-    if all(np.array_equal(a, b) for a, b in zip(dense, sparse)):
+    if all(np.array_equal(a, b) for a, b in zip(dense, sparse, strict=True)):
         return "dense"
-    apart = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(dense, sparse))
+    apart = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(dense, sparse, strict=True))
     return "sparse" if apart < ROUNDING else "wrong"
 
 

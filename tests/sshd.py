@@ -1,4 +1,5 @@
-"""A real OpenSSH server on a loopback port, with keys and a board store of its own, for tests to reach, cut and kill."""
+"""A real OpenSSH server on a loopback port, with keys and a board store of its own, for tests to reach, cut and
+kill."""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ WEIGHTS = hnp.arrays(
     ),
     elements=st.sampled_from([0.0, 0.5, -0.5, 1.0, -2.0, 3.25, 0.125]),
 )
-BLOCKS = st.tuples(st.integers(1, 4), st.integers(1, 4)).filter(lambda side: side != (1, 1)).map(lambda side: Block(*side))
+BLOCKS = (
+    st.tuples(st.integers(1, 4), st.integers(1, 4)).filter(lambda side: side != (1, 1)).map(lambda side: Block(*side))
+)
 NMS = st.integers(2, 5).flatmap(lambda m: st.integers(1, m - 1).map(lambda n: NM(n, m)))
 PATTERNS = st.one_of(st.just(Unstructured()), BLOCKS, NMS, st.just(Filter()))
 SPARSITIES = st.floats(0, 0.99)
@@ -42,7 +44,9 @@ def units(shape: tuple[int, ...], pattern: patterns.Pattern) -> list[list[tuple[
         if isinstance(pattern, Filter):
             grouped.append([(outputs,)])
         else:
-            grouped.append([(outputs, *tap, slice(left, left + cols)) for tap in taps for left in range(0, shape[-1], cols)])
+            grouped.append(
+                [(outputs, *tap, slice(left, left + cols)) for tap in taps for left in range(0, shape[-1], cols)]
+            )
     return grouped
 
 
@@ -79,7 +83,11 @@ def test_the_strong_stay(weights: Any, pattern: patterns.Pattern, sparsity: floa
     if not fitting(weights, pattern) or isinstance(pattern, NM):
         return
     kept = mask(weights, pattern, sparsity)
-    strength = (lambda part: float(np.linalg.norm(part))) if isinstance(pattern, Filter) else (lambda part: float(np.abs(part).mean()))
+    strength = (
+        (lambda part: float(np.linalg.norm(part)))
+        if isinstance(pattern, Filter)
+        else (lambda part: float(np.abs(part).mean()))
+    )
     zeroed, spare = [], []
     for row in units(weights.shape, pattern):
         strengths = [(strength(weights[unit].astype(np.float64)), bool(kept[unit].all())) for unit in row]
@@ -87,7 +95,8 @@ def test_the_strong_stay(weights: Any, pattern: patterns.Pattern, sparsity: floa
         staying = sorted(value for value, keep in strengths if keep)
         spare += staying if isinstance(pattern, Filter) else staying[:-1]
     if zeroed and spare:
-        # With an output revived, others gave way, but never a stronger unit before a weaker one of an output that has several.
+        # With an output revived, others gave way, but never a stronger unit before a weaker one of an output that has
+        # several.
         assert min(spare) >= min(zeroed) - 1e-9
         revived = not isinstance(pattern, Filter) and any(
             sum(kept[unit].all() for unit in row) == 1 for row in units(weights.shape, pattern)
@@ -188,7 +197,9 @@ def test_a_pattern_reads_and_writes(text: str) -> None:
     assert str(parse_pattern(text)) == text
 
 
-@pytest.mark.parametrize("text", ["block 0x4", "block 4", "4:2", "5:4", "0:4", "4:4", "", "blocks 2x2", "block 1x1", "random"])
+@pytest.mark.parametrize(
+    "text", ["block 0x4", "block 4", "4:2", "5:4", "0:4", "4:4", "", "blocks 2x2", "block 1x1", "random"]
+)
 def test_an_impossible_pattern_is_refused(text: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_pattern(text)

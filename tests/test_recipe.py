@@ -82,7 +82,7 @@ def test_what_is_wrong_is_named(text: str, says: str) -> None:
 
 
 def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
-    with pytest.raises(RecipeError, match="no recipe 'unstructured-81'.*unstructured-80"):
+    with pytest.raises(RecipeError, match=r"no recipe 'unstructured-81'.*unstructured-80"):
         load_recipe("unstructured-81")
     with pytest.raises(RecipeError, match="does not exist"):
         load_recipe("no/such/recipe.toml")

@@ -51,7 +51,10 @@ def test_another_protocol_is_refused_by_name() -> None:
 
 def test_a_spec_survives_the_wire() -> None:
     spec = wire.RunSpec.from_message(SPEC)
-    assert wire.RunSpec.from_message(wire.decode(wire.encode({"type": "submit", "spec": spec.to_message()}))["spec"]) == spec
+    assert (
+        wire.RunSpec.from_message(wire.decode(wire.encode({"type": "submit", "spec": spec.to_message()}))["spec"])
+        == spec
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,13 +80,22 @@ def test_a_spec_that_cannot_be_carried_out_is_refused(change: dict[str, Any], sa
         wire.RunSpec.from_message({**SPEC, **change})
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
 def test_whatever_comes_as_a_spec_is_read_or_refused(value: object) -> None:
     with pytest.raises(wire.WireError):
         wire.RunSpec.from_message(value)
 
 
-@given(st.sampled_from(sorted(SPEC)), st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.lists(st.none(), max_size=2))
+@given(
+    st.sampled_from(sorted(SPEC)),
+    st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.lists(st.none(), max_size=2),
+)
 def test_a_spec_with_one_odd_value_is_read_or_refused(key: str, value: object) -> None:
     try:
         wire.RunSpec.from_message({**SPEC, key: value})

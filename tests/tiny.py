@@ -1,4 +1,5 @@
-"""A tiny model as the real converter writes it: dense and sparse files of the same weights, inputs and golden outputs."""
+"""A tiny model as the real converter writes it: dense and sparse files of the same weights, inputs and golden
+outputs."""
 
 from __future__ import annotations
 

@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="edgesparse-agent", description=__doc__)
     parser.add_argument("command", choices=["start", "daemon", "connect", "missing", "worker"])
     parser.add_argument("--home", type=Path, default=Path("~/.edgesparse"))
-    parser.add_argument("--idle-exit", type=float, default=None, help="seconds without work after which the daemon ends")
+    parser.add_argument(
+        "--idle-exit", type=float, default=None, help="seconds without work after which the daemon ends"
+    )
     options = parser.parse_args(arguments)
     if options.command == "worker":
         from edgesparse.agent import worker

@@ -11,7 +11,17 @@ import psutil
 
 _GOVERNOR = "devices/system/cpu/cpu0/cpufreq/scaling_governor"
 _HYPERVISOR_NAMES = ("sys_vendor", "product_name")
-_HYPERVISORS = ("qemu", "kvm", "vmware", "virtualbox", "xen", "amazon ec2", "google compute", "microsoft corporation", "bochs")
+_HYPERVISORS = (
+    "qemu",
+    "kvm",
+    "vmware",
+    "virtualbox",
+    "xen",
+    "amazon ec2",
+    "google compute",
+    "microsoft corporation",
+    "bochs",
+)
 
 
 def board_facts(root: Path = Path("/")) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The agent daemon: a Unix socket that only its user can open, a queue of runs, and their records to whoever follows."""
+"""The agent daemon: a Unix socket that only its user can open, a queue of runs, and their records to whoever
+follows."""
 
 from __future__ import annotations
 
@@ -126,7 +127,9 @@ class Daemon:
 
     def _hello(self) -> wire.Message:
         pythonpath = os.environ.get("PYTHONPATH", "")
-        return wire.hello(__version__, sha256=self.sha256, pid=os.getpid(), python=sys.executable, pythonpath=pythonpath)
+        return wire.hello(
+            __version__, sha256=self.sha256, pid=os.getpid(), python=sys.executable, pythonpath=pythonpath
+        )
 
     def _status(self) -> wire.Message:
         return {
@@ -145,18 +148,21 @@ class Daemon:
         if not self.queue.known(run):
             raise wire.WireError(f"there is no run {run} on this board")
         path, offset, place = self.store.run_dir(run) / "journal.jsonl", 0, None
+        last: wire.Message = {}
         gone = asyncio.ensure_future(reader.readline())
         try:
             while not gone.done():
                 seen = self.queue.changes
                 ended = self.queue.ended(run)  # looked at before reading: nothing is written after the end
-                last: wire.Message = {}
-                for offset, last in read_from(path, offset):
+                for position, last in read_from(path, offset):
+                    offset = position
                     if last["seq"] > have:
                         await self._send(writer, {"type": "record", "record": last})
                 if ended:
                     end = last if last.get("type") == "finished" else {}
-                    await self._send(writer, {"type": "end", "run": run, "status": end.get("status"), "reason": end.get("reason")})
+                    await self._send(
+                        writer, {"type": "end", "run": run, "status": end.get("status"), "reason": end.get("reason")}
+                    )
                     break
                 if self.queue.place(run) != place:
                     place = self.queue.place(run)

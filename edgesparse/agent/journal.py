@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +61,9 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -80,10 +83,8 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def last_record(path: Path) -> dict[str, Any] | None:
     """The last whole record, None in an empty or missing journal."""
-    last = None
-    for _, last in read_from(path, 0):
-        pass
-    return last
+    latest = deque(read_from(path, 0), maxlen=1)
+    return latest[0][1] if latest else None
 
 
 def _whole(line: bytes) -> dict[str, Any] | None:

@@ -38,7 +38,7 @@ class WorkerProcess:
 
     def __init__(self, command: Sequence[str], deadline_s: float) -> None:
         self.command, self.deadline_s = list(command), deadline_s
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __aexit__)
 
     async def __aenter__(self) -> WorkerProcess:
         self.process = await asyncio.create_subprocess_exec(

@@ -58,17 +58,22 @@ class RunQueue:
     # -- what clients ask for ----------------------------------------------------------------------------------------
 
     async def submit(self, spec: wire.RunSpec) -> int:
-        """Put a run in line and return its place (0: it is next or running). Submitting the same run again changes nothing.
+        """Put a run in line and return its place (0: it is next or running). Submitting the same run again changes
+        nothing.
 
         Raises:
             wire.WireError: files of the run are not in the store.
         """
         if self.known(spec.run):
             return self.place(spec.run) or 0
-        wanted = {name for files in spec.files.values() for name in (files.model, files.twin, files.inputs, files.golden)}
+        wanted = {
+            name for files in spec.files.values() for name in (files.model, files.twin, files.inputs, files.golden)
+        }
         missing = self.store.missing(sorted(name for name in wanted if name))
         if missing:
-            raise wire.WireError(f"{len(missing)} files of the run are not on the board, the first is {missing[0]}; deploy again")
+            raise wire.WireError(
+                f"{len(missing)} files of the run are not on the board, the first is {missing[0]}; deploy again"
+            )
         directory = self.store.run_dir(spec.run)
         directory.mkdir(mode=0o700)
         write_aside(directory / "spec.json", json.dumps(spec.to_message()).encode())

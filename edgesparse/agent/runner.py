@@ -55,7 +55,8 @@ class Runner:
         self.notify()
 
     async def run(self) -> None:
-        """Carry it out. Ends with a `finished` record unless the disk refuses it; cancelling the task cancels the run."""
+        """Carry it out. Ends with a `finished` record unless the disk refuses it; cancelling the task cancels the
+        run."""
         try:
             await self._measure()
             working = len(self.launch_medians)
@@ -101,7 +102,13 @@ class Runner:
         """Journal the cell's parity and path; True when it may be timed."""
         files = self.spec.files[cell.variant]
         requested = "sparse" if files.twin else "dense"
-        key: list[Any] = [self.agent["sha256"], self.spec.runtime, self.spec.runtime_version, cell.backend, cell.threads]
+        key: list[Any] = [
+            self.agent["sha256"],
+            self.spec.runtime,
+            self.spec.runtime_version,
+            cell.backend,
+            cell.threads,
+        ]
         board = board_facts()
         key += [files.model, files.twin, files.inputs, files.golden, board["cpu"], board["kernel"]]
         kept_at = self.store.check_path(key)
@@ -118,7 +125,11 @@ class Runner:
                         stderr_tail=failure.stderr_tail, cached=False)  # fmt: skip
             return False
         parity = loaded["parity"]
-        path = {"taken": "dense", "evidence": "nothing in the file is stored sparse"} if loaded["path"] is None else loaded["path"]
+        path = (
+            {"taken": "dense", "evidence": "nothing in the file is stored sparse"}
+            if loaded["path"] is None
+            else loaded["path"]
+        )
         verdict = {
             "status": "ok" if parity["ok"] else "failed",
             "kind": None if parity["ok"] else "parity",
@@ -173,7 +184,9 @@ class Runner:
             self.record("cell_failed", cell=cell.id, round=number, kind=failure.kind, reason=failure.reason,
                         stderr_tail=failure.stderr_tail)  # fmt: skip
             return False
-        self.record("samples", cell=cell.id, round=number, warmup_ns=measured["warmup_ns"], latency_ns=measured["latency_ns"])
+        self.record(
+            "samples", cell=cell.id, round=number, warmup_ns=measured["warmup_ns"], latency_ns=measured["latency_ns"]
+        )
         self.launch_medians[cell.id].append(median(measured["latency_ns"]))
         return True
 

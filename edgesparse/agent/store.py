@@ -1,4 +1,5 @@
-"""The board's store: `~/.edgesparse/` with objects by SHA-256, runs, checks. Everything is written aside, synced and renamed."""
+"""The board's store: `~/.edgesparse/` with objects by SHA-256, runs, checks. Everything is written aside, synced and
+renamed."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class BoardStore:
         return [name for name in names if not self.object(name).is_file()]
 
     def check_path(self, key: Any) -> Path:
-        """Where the verdict of an earlier check is kept; `key` is everything that the verdict depends on, as JSON types."""
+        """Where the verdict of an earlier check is kept; `key` is everything that the verdict depends on, as JSON
+        types."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.home / "checks" / f"{digest}.json"
 

@@ -1,7 +1,9 @@
 """The worker: one variant under one backend, in a process of its own, told what to do over a pipe.
 
-In:  load {model, twin, inputs, golden, backend, threads, runtime}, then measure {samples, launch_s, warmup_s}; end of input ends it.
-Out: loaded {init_ms, first_inference_ms, parity, path, runtime}, measured {warmup_ns, latency_ns}, or failed {kind, reason}.
+In:  load {model, twin, inputs, golden, backend, threads, runtime}, then measure {samples, launch_s, warmup_s}; end of
+input ends it.
+Out: loaded {init_ms, first_inference_ms, parity, path, runtime}, measured {warmup_ns, latency_ns}, or failed {kind,
+reason}.
 
 Only `invoke()` is inside the timed region. The stream is guarded: whatever a runtime prints to stdout goes to stderr.
 """
@@ -91,14 +93,18 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
 
 
 def _path_taken(outputs: list[Any], twin_outputs: list[Any]) -> dict[str, str]:
-    """Bit-equal to the same weights stored dense: the same kernels ran. A little apart: sums were taken in another order."""
+    """Bit-equal to the same weights stored dense: the same kernels ran. A little apart: sums were taken in another
+    order."""
     import numpy as np
 
     samples = len(outputs[0])
     if all(np.array_equal(one, other) for one, other in zip(outputs, twin_outputs)):
         return {"taken": "dense", "evidence": f"outputs are bit-equal to the dense-stored twin's on {samples} inputs"}
     apart = max(float(np.abs(one.astype(np.float64) - other).max()) for one, other in zip(outputs, twin_outputs))
-    return {"taken": "sparse", "evidence": f"outputs are {apart:.1e} apart from the dense-stored twin's on {samples} inputs"}
+    return {
+        "taken": "sparse",
+        "evidence": f"outputs are {apart:.1e} apart from the dense-stored twin's on {samples} inputs",
+    }
 
 
 def measure(model: Model, message: wire.Message) -> wire.Message:

@@ -32,7 +32,9 @@ class AgentLink:
         try:
             wire.check_hello(self.hello, whom=f"the agent on {board}")
         except wire.WireError as error:
-            hint = f"Replace it: edgesparse agent stop --board {board}, then deploy again with this version of edgesparse."
+            hint = (
+                f"Replace it: edgesparse agent stop --board {board}, then deploy again with this version of edgesparse."
+            )
             raise BoardError(f"{error}.", hint=hint) from None
         self._send(wire.hello(__version__))
 
@@ -93,6 +95,10 @@ class AgentLink:
     def _answer(self, timeout_s: float) -> wire.Message:
         message = self._receive(timeout_s)
         if message["type"] == "error":
-            hint = f"Look at who measures: edgesparse agent status --board {self.board}" if message.get("code") == "busy" else ""
+            hint = (
+                f"Look at who measures: edgesparse agent status --board {self.board}"
+                if message.get("code") == "busy"
+                else ""
+            )
             raise BoardError(f"The agent on {self.board} refuses: {message.get('message')}.", hint=hint)
         return message

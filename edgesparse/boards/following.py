@@ -60,7 +60,8 @@ class Following:
             self.have = message["record"]["seq"]
 
     def _cancel(self) -> None:
-        """Take the run off the board, over a new link because the old one may hold half a line, and get its last records."""
+        """Take the run off the board, over a new link because the old one may hold half a line, and get its last
+        records."""
         self.session.progress(f"interrupted: freeing {self.session.board.name}")
         try:
             with self.session.link() as link:

@@ -33,29 +33,22 @@ sweep() { for part in "$1"/.part-*; do
   case $pid in ''|*[!0-9]*) continue;; esac
   if [ "$pid" = "$$" ] || ! kill -0 "$pid" 2>/dev/null; then rm -rf -- "$part"; fi
 done; }
-cleanup() { for dir in $dirs; do sweep "$dir"; done; }
-dirs=''; tab=$(printf '\t')
-IFS='
-'
+trap 'for dir do sweep "$dir"; done' EXIT; trap 'exit 1' HUP INT TERM PIPE
 for dir do
   mkdir -p -- "$dir" || { echo failed; exit 1; }
   sweep "$dir"
-  dirs="$dirs$dir$IFS"
 done
-set -f
-trap cleanup EXIT; trap 'exit 1' HUP INT TERM PIPE
-set +f
-free=$(df -Pk -- "$1" | { read -r _; IFS=' ' read -r _ _ _ kilobytes _; echo "$kilobytes"; })
+free=$(df -Pk -- "$1" | { read -r _; read -r _ _ _ kilobytes _; echo "$kilobytes"; })
 echo "ready $$ $((free * 1024))"
 tar -x -m -o -f - -C / || { echo failed; exit 1; }
-list=$1/.part-$$-list
+list=$1/.part-$$-list; tab=$(printf '\t')
 while IFS=$tab read -r want part target; do
   have=$(digest < "$part"); have=${have%% *}
   [ "$have" = "$want" ] || { echo "corrupt $target"; exit 1; }
   sync "$part" 2>/dev/null || sync
   mv -f -- "$part" "$target" || { echo failed; exit 1; }
 done < "$list"
-for dir in $dirs; do sync "$dir" 2>/dev/null || sync; done
+for dir do sync "$dir" 2>/dev/null || sync; done
 echo done
 """
 

@@ -49,7 +49,9 @@ class BoardSession:
         BoardError: the board cannot be reached, has no usable Python, no runtime, or is busy under another agent.
     """
 
-    def __init__(self, board: Board, reach: Callable[[Board], Transport], progress: Progress = lambda text: None) -> None:
+    def __init__(
+        self, board: Board, reach: Callable[[Board], Transport], progress: Progress = lambda text: None
+    ) -> None:
         self.board, self._reach, self.progress = board, reach, progress
         progress(f"reaching {board.name}")
         self.transport = reach(board)

@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ import stamina
 
 from edgesparse.boards.hostkeys import HostKeys
 from edgesparse.boards.inventory import Board
-from edgesparse.boards.transport import COMMAND_S, Completed, LinkLost, OnBytes, Unreachable, put_files
+from edgesparse.boards.putting import put_files
+from edgesparse.boards.transport import Completed, LineStream, LinkLost
 from edgesparse.errors import BoardError
 
 CONNECT_S = 10.0
 KEEPALIVE_S = 10
 DEAD_LINK_MS = 30_000
-CHUNK_BYTES = 32_768  # the most that every SFTP server takes in one request
+HOME_S = 30.0
+CHUNK_BYTES = 1 << 16
 MAX_JUMPS = 8
 
 Confirm = Callable[[str], bool]
@@ -36,7 +38,7 @@ class SshTransport:
         confirm: asks the user whether to trust such a key; None where nobody can be asked.
 
     Raises:
-        Unreachable: it does not answer. BoardError: its key is unknown or has changed, or it does not let this user in.
+        LinkLost: it does not answer. BoardError: its key is unknown or has changed, or it does not let this user in.
     """
 
     def __init__(self, board: Board, *, accept_new_host_key: bool = False, confirm: Confirm | None = None) -> None:
@@ -44,9 +46,8 @@ class SshTransport:
         self._config = _user_config()
         self._trust = (accept_new_host_key, confirm)
         self._clients: list[paramiko.SSHClient] = []
-        self._sftp: paramiko.SFTPClient | None = None
         try:
-            for attempt in stamina.retry_context(on=Unreachable, attempts=3, wait_initial=0.2, wait_max=1.0):
+            for attempt in stamina.retry_context(on=LinkLost, attempts=3, wait_initial=0.2, wait_max=1.0):
                 with attempt:
                     self._client = self._connect(board.host or board.name, board.user, board.port, board.identity_file)
             self._home = board.home or self._find_home()
@@ -91,7 +92,7 @@ class SshTransport:
                 f"Copy a key there: ssh-copy-id -p {port} {user + '@' if user else ''}{name}",
             ) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise Unreachable(
+            raise LinkLost(
                 f"{where} does not speak SSH with us: {error or type(error).__name__}.", hint=f"Does this work? ssh {where}"
             ) from None
         self._clients.append(client)
@@ -108,7 +109,7 @@ class SshTransport:
         except OSError as error:
             reason = "no answer" if isinstance(error, TimeoutError) else error.strerror
             hint = "Is the board switched on, in this network, and its SSH server running?"
-            raise Unreachable(f"{where} cannot be reached: {reason}.", hint=hint) from None
+            raise LinkLost(f"{where} cannot be reached: {reason}.", hint=hint) from None
         with contextlib.suppress(OSError, AttributeError):  # not on every system; keepalives then notice later
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_LINK_MS)
         return sock
@@ -122,7 +123,7 @@ class SshTransport:
         try:
             return self._open_transport(client).open_channel("direct-tcpip", (name, port), ("127.0.0.1", 0), timeout=CONNECT_S)
         except paramiko.SSHException as error:
-            raise Unreachable(f"{host} cannot reach {name}:{port}: {error}.", hint="Is the board on?") from None
+            raise LinkLost(f"{host} cannot reach {name}:{port}: {error}.", hint="Is the board on?") from None
 
     def _open_transport(self, client: paramiko.SSHClient) -> paramiko.Transport:
         transport = client.get_transport()
@@ -131,7 +132,7 @@ class SshTransport:
         return transport
 
     def _find_home(self) -> str:
-        done = self.run(["sh", "-c", 'printf %s "${EDGESPARSE_HOME:-$HOME/.edgesparse}"'])
+        done = self.run(["sh", "-c", 'printf %s "${EDGESPARSE_HOME:-$HOME/.edgesparse}"'], timeout_s=HOME_S)
         return done.stdout.decode()
 
     # -- the interface -----------------------------------------------------------------------------------------------
@@ -141,21 +142,39 @@ class SshTransport:
         """The store's absolute path on the board."""
         return self._home
 
-    def run(self, argv: Sequence[str], *, input: bytes | None = None, timeout_s: float = COMMAND_S) -> Completed:
+    def run(self, argv: list[str], *, input: bytes | None = None, timeout_s: float) -> Completed:
         """See Transport."""
-        stream = SshStream(self._session(argv), self.board.name)
+        channel = self._session(argv)
+        deadline = time.monotonic() + timeout_s
+        stdout, stderr = bytearray(), bytearray()
         try:
             if input:
-                stream.write(input)
-            return stream.communicate(time.monotonic() + timeout_s, f"{argv[0]} on {self.board.name}")
+                channel.sendall(input)
+            channel.shutdown_write()
+            while True:
+                while channel.recv_ready():
+                    stdout += channel.recv(CHUNK_BYTES)
+                while channel.recv_stderr_ready():
+                    stderr += channel.recv_stderr(CHUNK_BYTES)
+                # `eof_received` comes after all output, the exit status before or after it.
+                if channel.exit_status_ready() and (channel.eof_received or channel.closed):
+                    if not channel.recv_ready() and not channel.recv_stderr_ready():
+                        return Completed(channel.recv_exit_status(), bytes(stdout), bytes(stderr))
+                elif channel.closed or not self._open_transport(self._client).is_active():
+                    raise LinkLost(f"The link to {self.board.name} is lost.")
+                if time.monotonic() > deadline:
+                    raise BoardError(f"{argv[0]} did not end within {timeout_s:g} s on {self.board.name}.")
+                time.sleep(0.003)
+        except (OSError, paramiko.SSHException, EOFError) as error:
+            raise LinkLost(f"The link to {self.board.name} is lost: {error or type(error).__name__}.") from None
         finally:
-            stream.close()
+            channel.close()
 
-    def open(self, argv: Sequence[str]) -> SshStream:
+    def open(self, argv: list[str]) -> SshStream:
         """See Transport."""
         return SshStream(self._session(argv), self.board.name)
 
-    def _session(self, argv: Sequence[str]) -> paramiko.Channel:
+    def _session(self, argv: list[str]) -> paramiko.Channel:
         try:
             channel = self._open_transport(self._client).open_session(timeout=CONNECT_S)
             channel.exec_command(shlex.join(argv))
@@ -163,23 +182,9 @@ class SshTransport:
             raise LinkLost(f"The link to {self.board.name} is lost: {error or type(error).__name__}.") from None
         return channel
 
-    def put(self, pairs: Sequence[tuple[Path, str]], on_bytes: OnBytes) -> int:
+    def put(self, pairs: list[tuple[Path, str]], progress: Callable[[int], None]) -> int:
         """See Transport."""
-        return put_files(self, self._upload, pairs, on_bytes)
-
-    def _upload(self, local: Path, remote: str, on_bytes: OnBytes) -> None:
-        try:
-            if self._sftp is None:
-                self._sftp = self._open_transport(self._client).open_sftp_client()
-                assert self._sftp is not None
-            with local.open("rb") as source, self._sftp.open(remote, "wb") as target:
-                target.set_pipelined(True)  # do not wait for the answer to each chunk
-                while chunk := source.read(CHUNK_BYTES):
-                    target.write(chunk)
-                    on_bytes(len(chunk))
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            self._open_transport(self._client)  # LinkLost when that is why
-            raise OSError(str(error) or type(error).__name__) from None
+        return put_files(self, pairs, progress, where=self.board.name)
 
     def close(self) -> None:
         """Close it, the jump hosts last."""
@@ -187,64 +192,33 @@ class SshTransport:
             client.close()
 
 
-class SshStream:
+class SshStream(LineStream):
     """A command on the board and its channel."""
 
     def __init__(self, channel: paramiko.Channel, board: str) -> None:
         self._channel, self._board = channel, board
-        self._buffer = bytearray()
+        super().__init__()
 
-    def readline(self, timeout_s: float) -> bytes:
-        """See Stream."""
+    def _receive(self, timeout_s: float) -> bytes:
         self._channel.settimeout(timeout_s)
-        while b"\n" not in self._buffer:
-            data = self._channel.recv(1 << 16)  # raises socket.timeout, which is TimeoutError
-            if not data:
-                return b""
-            self._buffer += data
-        line, _, rest = self._buffer.partition(b"\n")
-        self._buffer = rest
-        return bytes(line) + b"\n"
+        return self._channel.recv(CHUNK_BYTES)  # raises TimeoutError
+
+    def _receive_stderr(self) -> bytes:
+        try:
+            return self._channel.recv_stderr(CHUNK_BYTES)
+        except OSError:  # TimeoutError among them: `readline` sets one timeout for both
+            return b""
 
     def write(self, data: bytes) -> None:
         """See Stream."""
         try:
+            self._channel.settimeout(None)
             self._channel.sendall(data)
         except (OSError, paramiko.SSHException, EOFError) as error:
             raise LinkLost(f"The link to {self._board} is lost: {error or type(error).__name__}.") from None
 
-    def communicate(self, deadline: float, what: str) -> Completed:
-        """Close its stdin and collect what it says until it ends."""
-        channel = self._channel
-        channel.shutdown_write()
-        out, err = bytearray(), bytearray()
-        while True:
-            while channel.recv_ready():
-                out += channel.recv(1 << 16)
-            while channel.recv_stderr_ready():
-                err += channel.recv_stderr(1 << 16)
-            if channel.exit_status_ready() and channel.eof_received and not (
-                channel.recv_ready() or channel.recv_stderr_ready()
-            ):  # fmt: skip
-                break
-            if channel.closed or not channel.transport.is_active():
-                if channel.exit_status_ready():
-                    break
-                raise LinkLost(f"The link to {self._board} is lost.")
-            if time.monotonic() > deadline:
-                raise Unreachable(f"{what} did not end in time.", hint="Is the board very busy?")
-            time.sleep(0.003)
-        return Completed(channel.recv_exit_status(), bytes(out), bytes(err))
-
-    def stderr_tail(self) -> str:
-        """See Stream."""
-        said = b""
-        while self._channel.recv_stderr_ready():
-            said += self._channel.recv_stderr(1 << 16)
-        return said[-2000:].decode(errors="replace")
-
     def close(self) -> None:
-        """Close the channel."""
+        """Hang up."""
         self._channel.close()
 
 

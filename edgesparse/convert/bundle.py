@@ -166,7 +166,7 @@ def read_bundle(path: str | Path) -> Bundle:
         raise BundleError(
             f"Expected a bundle, found no {MANIFEST} in {directory}.", hint="Make one with `edgesparse convert`."
         ) from None
-    bundle = Bundle(directory, _manifest(directory / MANIFEST, raw), hashlib.sha256(raw).hexdigest())
+    bundle = Bundle(directory, parse_manifest(directory / MANIFEST, raw), hashlib.sha256(raw).hexdigest())
     for file in bundle.files:
         _verify(directory, file)
     return bundle
@@ -250,7 +250,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _manifest(path: Path, raw: bytes) -> Manifest:
+def parse_manifest(path: Path, raw: bytes) -> Manifest:
+    """The manifest in the bytes of a file.
+
+    Raises:
+        BundleError: another version, unknown keys, wrong types or names.
+    """
     try:
         found: Any = msgspec.json.decode(raw)
         version = found.get("version") if isinstance(found, dict) else None

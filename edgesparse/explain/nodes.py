@@ -105,7 +105,7 @@ def _convolution(model: FlatModel, op: Operator, node: Node, padding: Padding | 
         cure = "Give the first convolution stride 2, with ZeroPadding2D(1) and VALID padding."
     else:
         reason = f"a {height}x{width} convolution; XNNPACK has sparse kernels for 1x1 only"
-        if model.tensors[op.inputs[0]].shape[-1] < 3 and not model.producer(run_time_inputs(model, op)[0]):
+        if inputs != 3 and model.producer(node.inputs[0]) is None:
             reason = f"a sparse cluster begins only with a 3x3 convolution over 3 channels, not over {inputs}"
             cure = "Feed 3 input channels (repeat the one) into a 3x3 convolution of stride 2."
     if reason:

@@ -194,17 +194,23 @@ def _reduction_problem(model: FlatModel, op: Operator, layout: Layout, writes: s
         if bad is None:
             return None
         reason = f"{op.name} with keepdims in a sparse cluster gives {label(bad)} a wrong shape: no interpreter starts"
-        return PathForecast(path="fails", kernel="XNNPACK", reason=reason, cure=_FLATTEN)
-    if op.outputs[0] not in model.outputs and all(r.name in _SHAPE_BLIND for r in readers):
+        return PathForecast(path="fails", kernel="XNNPACK", reason=reason, cure=_NO_KEEPDIMS)
+    if op.outputs[0] not in model.outputs and all(_reads_flat(r) for r in readers):
         return None
     reason = f"{op.name} with keepdims ends a sparse cluster with the shape (1, channels, 1, 1)"
     # Shapes computed at run time meet the wrong one while the interpreter is being set up.
     path: Literal["fails", "wrong"] = "fails" if any(r.name == "SHAPE" for r in readers) else "wrong"
-    return PathForecast(path=path, kernel="XNNPACK", reason=reason, cure=_FLATTEN)
+    return PathForecast(path=path, kernel="XNNPACK", reason=reason, cure=_NO_KEEPDIMS)
 
 
-_SHAPE_BLIND = ("RESHAPE", "MAX_POOL_2D", "AVERAGE_POOL_2D")
-_FLATTEN = "Put Flatten right behind the global pooling, or leave out its keepdims."
+def _reads_flat(op: Operator) -> bool:
+    """One pixel's channels come out alike, whichever of the last dimensions they are called."""
+    if op.name == "FULLY_CONNECTED":
+        return not op.options.get("keep_num_dims")
+    return op.name in ("RESHAPE", "MAX_POOL_2D", "AVERAGE_POOL_2D")
+
+
+_NO_KEEPDIMS = "Leave keepdims out of the global pooling, and put Dense layers behind it rather than convolutions."
 _OPEN_END = (
     "End the cluster with GlobalAveragePooling2D in front of what XNNPACK cannot compute channel-major, "
     "or deploy the file with dense weights."
@@ -251,6 +257,8 @@ def _fully_connected(model: FlatModel, case: _Case) -> PathForecast:
     node = case.node
     if case.off is not None:
         reason = case.off.reason
+    elif case.layout.reads:
+        reason = "last in its cluster: XNNPACK runs that one dense"
     elif node.inside and not case.cluster.obstacles and case.cluster.conforms:
         return _no_cluster(model, case)
     elif node.inside:

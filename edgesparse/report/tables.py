@@ -49,14 +49,20 @@ def pruning_table(pruned: Pruned) -> RenderableType:
         shape = " x ".join(map(str, layer.shape))
         row = (layer.name, layer.kind, shape, layer.pattern, percent(1 - layer.density), layer.engine, layer.reason)
         table.add_row(*map(Text, row), style=None if layer.pruned else "dim")
-    reused = [Text("Nothing has changed, so the earlier result is used (--force prunes again).", "dim")] if pruned.reused else []
+    reused = (
+        [Text("Nothing has changed, so the earlier result is used (--force prunes again).", "dim")]
+        if pruned.reused
+        else []
+    )
     return Group(table, *reused)
 
 
 def bundle_table(bundle: Bundle) -> RenderableType:
     """Every variant of a bundle."""
     right = ["zeros", "file", "stored dense", "accuracy"]
-    table = new_table(f"{bundle.manifest.name}: {bundle.path}", "variant", "pattern", *right, "parity on this host", right=right)
+    table = new_table(
+        f"{bundle.manifest.name}: {bundle.path}", "variant", "pattern", *right, "parity on this host", right=right
+    )
     for variant in bundle.manifest.variants:
         passed = sum(row.ok for row in variant.host_parity)
         table.add_row(
@@ -91,7 +97,10 @@ def deployment_table(deployment: Deployment) -> RenderableType:
         error = check["parity"]["max_abs_error"] if check["parity"] else None
         table.add_row(
             check["cell"],
-            Text(f"ok ({error:.1e} off)" if error is not None and ready else "failed", style="green" if ready else "bold red"),
+            Text(
+                f"ok ({error:.1e} off)" if error is not None and ready else "failed",
+                style="green" if ready else "bold red",
+            ),
             path["taken"] if path["requested"] == path["taken"] else f"{path['requested']} -> {path['taken']}",
             path["evidence"] if ready else check["reason"],
         )
@@ -113,18 +122,24 @@ def deployment_dict(deployment: Deployment) -> dict[str, Any]:
             "moved": deployment.pushed.moved,
             "moved_bytes": deployment.pushed.moved_bytes,
         },
-        "checks": [{key: value for key, value in check.items() if key not in ("seq", "t_ns", "type")} for check in deployment.checks],
+        "checks": [
+            {key: value for key, value in check.items() if key not in ("seq", "t_ns", "type")}
+            for check in deployment.checks
+        ],
     }
 
 
 def agent_table(status: dict[str, Any]) -> RenderableType:
     """Who is measured, who waits, what ended."""
     table = new_table(
-        f"agent {status['version']} ({status['sha256'][:12]}), {status['state']}, up {status['uptime_s']:.0f} s, {status['home']}",
+        f"agent {status['version']} ({status['sha256'][:12]}), {status['state']}, up {status['uptime_s']:.0f} s, "
+        f"{status['home']}",
         "run", "owner", "state",
     )  # fmt: skip
     for entry in status["queue"]:
-        table.add_row(entry["run"], entry["owner"], "measuring" if entry["place"] == 0 else f"{entry['place']} before it")
+        table.add_row(
+            entry["run"], entry["owner"], "measuring" if entry["place"] == 0 else f"{entry['place']} before it"
+        )
     for entry in status["ended"]:
         table.add_row(entry["run"], entry["owner"] or "", entry["status"], style="dim")
     return table

@@ -121,7 +121,11 @@ def test_one_measurement_at_a_time_the_others_wait_in_line(agent: Agent) -> None
     one, two = agent.connect(), agent.connect()
     first = agent.submit(one, owner="ada@lab")
     second = agent.spec(owner="bob@lab", max_rounds=0)
-    assert two.ask({"type": "submit", "spec": second.to_message()}) == {"type": "accepted", "run": second.run, "place": 1}
+    assert two.ask({"type": "submit", "spec": second.to_message()}) == {
+        "type": "accepted",
+        "run": second.run,
+        "place": 1,
+    }
     status = agent.connect().ask({"type": "status"})
     assert [(entry["owner"], entry["place"]) for entry in status["queue"]] == [("ada@lab", 0), ("bob@lab", 1)]
     assert status["state"] == "measuring"
@@ -180,7 +184,14 @@ def test_only_the_user_may_open_the_socket_and_the_store(agent: Agent) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"\x00\xff\n", b"GET / HTTP/1.1\n", b"{}\n", b"[" * 50_000 + b"\n", b'{"type":"hello","protocol":99}\n', b'{"type":"status"}\n'],
+    [
+        b"\x00\xff\n",
+        b"GET / HTTP/1.1\n",
+        b"{}\n",
+        b"[" * 50_000 + b"\n",
+        b'{"type":"hello","protocol":99}\n',
+        b'{"type":"status"}\n',
+    ],
 )
 def test_whoever_does_not_say_hello_is_told_and_hung_up_on(agent: Agent, line: bytes) -> None:
     stranger = agent.connect(greet=False)
@@ -283,7 +294,8 @@ def test_the_agent_is_one_file_that_needs_nothing_of_the_host(agent: Agent, tmp_
     import sys
 
     code = "import sys; sys.path.insert(0, sys.argv[1]); import edgesparse.agent.daemon as d; print(d.__file__);" \
-        "print(sorted(m for m in ('tensorflow','paramiko','pandas','typer','numpy','msgspec') if m in sys.modules))"  # fmt: skip
+        "print(sorted(m for m in ('tensorflow','paramiko','pandas','typer','numpy','msgspec') if m in sys.modules))" 
+        # fmt: skip
     command = [sys.executable, "-c", code, str(agent.zipapp)]
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
     assert str(agent.zipapp) in out[0]

@@ -9,7 +9,12 @@ GOLDEN = [np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)]
 
 
 def test_the_same_outputs_pass() -> None:
-    assert compare(GOLDEN, GOLDEN) == {"ok": True, "max_abs_error": 0.0, "tolerance": pytest.approx(2.1e-4), "reason": ""}
+    assert compare(GOLDEN, GOLDEN) == {
+        "ok": True,
+        "max_abs_error": 0.0,
+        "tolerance": pytest.approx(2.1e-4),
+        "reason": "",
+    }
 
 
 def test_another_order_of_summation_passes_and_a_wrong_value_does_not() -> None:

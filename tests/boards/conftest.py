@@ -9,10 +9,11 @@ import pytest
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB: a tmpfs where this user may mount one, else /dev/full is no substitute and the test fails."""
+    """A file system of 4 MB: a tmpfs where this user may mount one, else /dev/full is no substitute and the test
+    fails."""
     directory = tmp_path / "small"
     directory.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(directory)], capture_output=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)], capture_output=True)
     if mount.returncode:
         pytest.skip("mounting a small file system needs root")
     yield directory

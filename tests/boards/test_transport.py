@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from edgesparse.boards import reach
 from edgesparse.boards.inventory import Board, resolve
-from edgesparse.boards.transport import PART, LinkLost, Transport, Unreachable, missing, sha256_of
+from edgesparse.boards.transport import LinkLost, Transport, missing
+from edgesparse.convert.bundle import sha256_of
 from edgesparse.errors import BoardError
 from tests.sshd import Sshd, sshd  # noqa: F401  (a fixture)
 
@@ -43,24 +44,24 @@ def files(directory: Path, *sizes: int) -> list[Path]:
 
 
 def test_a_command_gives_its_exit_code_and_both_its_outputs(transport: Transport) -> None:
-    done = transport.run(["sh", "-c", "cat; echo out; echo err >&2; exit 3"], input=b"in ")
+    done = transport.run(["sh", "-c", "cat; echo out; echo err >&2; exit 3"], input=b"in ", timeout_s=10)
     assert (done.returncode, done.stdout, done.stderr) == (3, b"in out\n", b"err\n")
 
 
 def test_arguments_arrive_as_they_are(transport: Transport) -> None:
     odd = ["a b", "'", '"', "$HOME", "`id`", "*", "\\", "ü", ""]
     code = "import sys; print(sys.argv[1:])"
-    assert transport.run([sys.executable, "-c", code, *odd]).stdout.decode() == f"{odd}\n"
+    assert transport.run([sys.executable, "-c", code, *odd], timeout_s=10).stdout.decode() == f"{odd}\n"
 
 
 def test_a_lot_of_output_does_not_stall(transport: Transport) -> None:
     code = "import sys; sys.stdout.write('x' * 5_000_000); sys.stderr.write('y' * 3_000_000)"
-    done = transport.run([sys.executable, "-c", code])
+    done = transport.run([sys.executable, "-c", code], timeout_s=30)
     assert (len(done.stdout), len(done.stderr)) == (5_000_000, 3_000_000)
 
 
 def test_a_command_that_does_not_end_has_a_deadline(transport: Transport) -> None:
-    with pytest.raises(Unreachable, match="did not end"):
+    with pytest.raises(BoardError, match="did not end"):
         transport.run(["sleep", "30"], timeout_s=0.5)
 
 
@@ -113,31 +114,24 @@ def test_what_is_missing_is_asked_at_once(transport: Transport, tmp_path: Path) 
 
 def test_a_place_that_takes_no_files_is_named(transport: Transport, tmp_path: Path) -> None:
     (local,) = files(tmp_path / "here", 5)
-    with pytest.raises(BoardError, match="does not take files at /proc/nowhere"):
+    with pytest.raises(BoardError, match="could not take the files"):
         transport.put([(local, "/proc/nowhere/file")], lambda count: None)
 
 
 def test_a_full_disk_is_named_and_nothing_is_left(transport: Transport, tmp_path: Path, small_disk: Path) -> None:
-    local = files(tmp_path / "here", 100_000, 3_000_000)
-    with pytest.raises(BoardError, match=r"disk is full: 3\.1 MB are needed"):
+    local = files(tmp_path / "here", 100_000, 9_000_000)
+    with pytest.raises(BoardError, match=r"disk of .* is full: 9\.1 MB are needed"):
         transport.put([(path, f"{small_disk}/objects/{path.name}") for path in local], lambda count: None)
     assert list((small_disk / "objects").iterdir()) == []
 
 
-def test_an_old_leftover_is_removed_and_a_young_one_is_not(transport: Transport, tmp_path: Path) -> None:
-    import os
-    import time
-
+def test_what_a_broken_link_left_is_swept_by_the_next_put(transport: Transport, tmp_path: Path) -> None:
     folder = Path(transport.home) / "objects"
     folder.mkdir(parents=True)
-    old, young = folder / f"{PART}old", folder / f"{PART}young"
-    for path in (old, young):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
+    (folder / ".part-999999999-0-old").write_bytes(b"half")
     (local,) = files(tmp_path / "here", 5)
     transport.put([(local, f"{folder}/file")], lambda count: None)
-    assert not old.exists()
-    assert young.exists()
+    assert [path.name for path in folder.iterdir()] == ["file"]
 
 
 def test_a_cut_link_is_noticed_and_leaves_nothing_under_the_right_name(sshd: Sshd, tmp_path: Path) -> None:  # noqa: F811
@@ -155,7 +149,7 @@ def test_a_cut_link_is_noticed_and_leaves_nothing_under_the_right_name(sshd: Ssh
         transport.put([(local, f"{transport.home}/objects/big")], cut_half_way)
     assert not (sshd.board_home / "objects" / "big").exists()
     with pytest.raises(LinkLost):
-        transport.run(["true"])
+        transport.run(["true"], timeout_s=5)
 
 
 def test_a_stream_over_a_cut_link_ends(sshd: Sshd) -> None:  # noqa: F811
@@ -171,4 +165,4 @@ def test_a_stream_over_a_cut_link_ends(sshd: Sshd) -> None:  # noqa: F811
 def test_the_home_of_the_store_can_be_chosen(sshd: Sshd) -> None:  # noqa: F811
     board = resolve("x86-64", host=sshd.host)
     assert reach(board).home == str(sshd.board_home)
-    assert reach(msgspec.structs.replace(board, home="/tmp/elsewhere")).home == "/tmp/elsewhere"
+    assert reach(dataclasses.replace(board, home="/tmp/elsewhere")).home == "/tmp/elsewhere"

@@ -1,0 +1,220 @@
+"""Runs on the host's disk: what was asked, the bundle's manifest, and every record as the board sent it.
+
+`<data>/runs/<id>/` holds run.json, manifest.json and journal.jsonl. Samples are kept raw and whole; summaries are computed
+from them, never stored instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from edgesparse import __version__
+from edgesparse.convert.bundle import MANIFEST, Bundle, Manifest, parse_manifest
+from edgesparse.errors import MeasurementError, UsageError
+
+if TYPE_CHECKING:
+    from edgesparse.report.summary import Comparison
+
+# History of run.json. A change that an older reader would misread raises the number.
+#   1  first.
+VERSION = 1
+
+RUN = "run.json"
+JOURNAL = "journal.jsonl"
+
+Record = dict[str, Any]
+
+
+def runs_dir() -> Path:
+    """Where runs are kept; EDGESPARSE_DATA names another data directory."""
+    root = os.environ.get("EDGESPARSE_DATA")
+    return (Path(root).expanduser() if root else platformdirs.user_data_path("edgesparse")) / "runs"
+
+
+def new_run_id(board: str) -> str:
+    """A new id, such as 20261122-231502-jetson-3f9a: they sort by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{board}-{secrets.token_hex(2)}"
+
+
+class RunRecord:
+    """One run on disk.
+
+    Args:
+        path: its directory.
+
+    Raises:
+        UsageError: it holds no run, or one of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.about: Record = json.loads((path / RUN).read_bytes())
+        except (OSError, ValueError):
+            raise UsageError(f"Expected a run in {path}, found no whole {RUN}.", hint=_latest_hint()) from None
+        if self.about.get("version") != VERSION:
+            raise UsageError(
+                f"{path / RUN} has version {self.about.get('version')!r}; this edgesparse reads version {VERSION}.",
+                hint="Read it with the edgesparse that measured it.",
+            )
+        self._drop_torn_line()
+        self.last_seq = max((record["seq"] for record in self.records()), default=0)
+
+    @classmethod
+    def load(cls, run: str | Path) -> RunRecord:
+        """A run by its id or directory.
+
+        Raises:
+            UsageError: there is none; lists the latest.
+        """
+        path = runs_dir() / run
+        if not path.is_dir() and not Path(run).is_dir():
+            raise UsageError(f"There is no run {str(run)!r} in {runs_dir()}.", hint=_latest_hint())
+        return cls(path if path.is_dir() else Path(run))
+
+    @classmethod
+    def last(cls) -> RunRecord:
+        """The latest run.
+
+        Raises:
+            UsageError: there is none yet.
+        """
+        runs = list_runs()
+        if not runs:
+            raise UsageError(f"There is no run in {runs_dir()} yet.", hint="Make one: edgesparse bench BUNDLE")
+        return cls.load(runs[-1])
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.about["id"])
+
+    @property
+    def board(self) -> Record:
+        """Name, type, transport, host, address, emulated."""
+        return dict(self.about["board"])
+
+    @property
+    def spec(self) -> Record:
+        """What the agent was asked to do."""
+        return dict(self.about["spec"])
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the bundle that was measured."""
+        path = self.path / MANIFEST
+        return parse_manifest(path, path.read_bytes())
+
+    @property
+    def finished(self) -> bool:
+        """Whether the board has said its last word about it."""
+        records = self.records()
+        return bool(records) and records[-1]["type"] == "finished"
+
+    def records(self) -> list[Record]:
+        """Every record, in order."""
+        path = self.path / JOURNAL
+        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Keep records; those that are here already are dropped.
+
+        Raises:
+            MeasurementError: one is missing in between.
+        """
+        lines = []
+        for record in records:
+            if record["seq"] <= self.last_seq:
+                continue
+            if record["seq"] != self.last_seq + 1:
+                raise MeasurementError(
+                    f"Run {self.id}: expected record {self.last_seq + 1}, found {record['seq']}.",
+                    hint=f"Collect it again: edgesparse bench --attach {self.id}",
+                )
+            lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+            self.last_seq = record["seq"]
+        with (self.path / JOURNAL).open("ab") as file:
+            file.write(b"".join(lines))
+
+    def _drop_torn_line(self) -> None:
+        """Cut off a last line that a kill left half-written; the board sends that record again."""
+        path = self.path / JOURNAL
+        if path.exists():
+            data = path.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]
+            if whole != data:
+                os.truncate(path, len(whole))
+
+
+class Run:
+    """A run and what its samples say.
+
+    Args:
+        record: the run on disk.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+
+    @classmethod
+    def load(cls, run: str | Path) -> Run:
+        """A run by its id or directory. Raises UsageError."""
+        return cls(RunRecord.load(run))
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.record.id
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return self.record.path
+
+    def comparison(self) -> Comparison:
+        """Every variant under every backend, with intervals; computed from the raw samples."""
+        from edgesparse.report.summary import summarise
+
+        return summarise(self.record)
+
+
+def create_run(run: str, *, board: Record, bundle: Bundle, spec: Record, owner: str) -> RunRecord:
+    """A new run's directory, whole or not at all."""
+    runs = runs_dir()
+    runs.mkdir(parents=True, exist_ok=True)
+    about = {
+        "version": VERSION,
+        "id": run,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "edgesparse": __version__,
+        "board": board,
+        "bundle": {"id": bundle.id, "name": bundle.manifest.name},
+        "spec": spec,
+        "owner": owner,
+    }
+    with tempfile.TemporaryDirectory(dir=runs, prefix=".part-") as parent:
+        aside = Path(parent) / run
+        aside.mkdir()
+        (aside / RUN).write_text(json.dumps(about, indent=2) + "\n")
+        (aside / MANIFEST).write_bytes((bundle.path / MANIFEST).read_bytes())
+        aside.rename(runs / run)
+    return RunRecord(runs / run)
+
+
+def list_runs() -> list[str]:
+    """The ids of all runs, oldest first."""
+    return sorted(path.parent.name for path in runs_dir().glob(f"*/{RUN}") if not path.parent.name.startswith("."))
+
+
+def _latest_hint() -> str:
+    latest = list_runs()[-5:]
+    return f"The latest are {', '.join(latest)}." if latest else "There is none yet: edgesparse bench BUNDLE"
