@@ -33,9 +33,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's help takes longer to import than everything else together
     help="Prune a model, ship it to an edge board, and prove on the board whether it got faster.",
 )
-agent_app = typer.Typer(cls=_Group, no_args_is_help=True, help="The agent on a board: status, logs, stop.")
+agent_app = typer.Typer(
+    cls=_Group, no_args_is_help=True, rich_markup_mode=None, help="The agent on a board: status, logs, stop."
+)
 app.add_typer(agent_app, name="agent")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

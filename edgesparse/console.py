@@ -3,6 +3,7 @@ one."""
 
 from __future__ import annotations
 
+import os
 import sys
 from statistics import median
 from types import TracebackType
@@ -26,13 +27,17 @@ from edgesparse.errors import EdgesparseError
 if TYPE_CHECKING:
     from edgesparse.prune import EpochDone
 
-data = Console(highlight=False, soft_wrap=False)
+PIPE_COLUMNS = 120
+
+# Without a terminal there is no width to fit; COLUMNS decides if somebody set it.
+_piped = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
+data = Console(highlight=False, width=_piped)
 talk = Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
     """One step, in a few words."""
-    talk.print(f"· {text}", markup=False, style="dim")
+    talk.print(f"· {text}", markup=False, style="dim", soft_wrap=True)
 
 
 def say_epoch(done: EpochDone) -> None:
@@ -44,7 +49,7 @@ def say_epoch(done: EpochDone) -> None:
 
 def command(text: str) -> None:
     """The command line that does what comes next."""
-    talk.print(f"\n$ {text}", markup=False, style="bold")
+    talk.print(f"\n$ {text}", markup=False, style="bold", soft_wrap=True)
 
 
 def complain(error: EdgesparseError) -> None:

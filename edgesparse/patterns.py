@@ -1,11 +1,11 @@
-"""Patterns of zeros, and the masks that give a kernel one: the only place that knows geometry.
+"""Sparsity patterns: from weights to masks, on numpy arrays. The only place that knows their geometry.
 
-Every array here is outputs-first: a Dense kernel is (outputs, inputs), a Conv2D kernel (outputs, height, width, inputs); each
-place (height, width) of a convolution is a *tap*. `from_keras` and `to_keras` convert Keras's outputs-last kernels.
+Kernels come outputs first: Dense `(outputs, inputs)`, Conv2D `(outputs, kernel height, kernel width, inputs)`, which is
+TFLite's order. `from_keras` and `to_keras` convert. A mask has its kernel's shape; True is kept.
 
-A mask is chosen among *units*: single weights, blocks or whole filters. The weakest go first; among equals the one that comes
-first in the array. The strongest unit of each output (of each R outputs, for blocks) is never pruned, so that no output
-channel loses everything.
+Magnitude pruning: Han et al., Learning both Weights and Connections for Efficient Neural Networks, 2015. Blocks: Narang
+et al., Block-Sparse Recurrent Neural Networks, 2017. N:M: Mishra et al., Accelerating Sparse Deep Neural Networks,
+2021. Filters: Li et al., Pruning Filters for Efficient ConvNets, 2017.
 """
 
 from __future__ import annotations
@@ -13,24 +13,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from edgesparse.errors import ModelError, RecipeError
 
-Mask: TypeAlias = NDArray[np.bool_]
-
-PATTERNS_THAT_EXIST = (
-    "Patterns are: unstructured; block RxC (R outputs by C inputs, as in block 4x1); N:M (N non-zeros in M inputs, as in 2:4); "
-    "filter."
-)
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Unstructured:
-    """Any single weight may be zero (S. Han et al., "Learning both Weights and Connections", 2015)."""
+    """Single weights."""
 
     def __str__(self) -> str:
         return "unstructured"
@@ -38,21 +34,10 @@ class Unstructured:
 
 @dataclass(frozen=True)
 class Block:
-    """`rows` consecutive outputs by `cols` consecutive inputs of one tap are zero together, or not at all.
-
-    Source: S. Narang et al., "Block-Sparse Recurrent Neural Networks", 2017. Blocks lie on a grid that starts at output 0 and
-    input 0; where they do not divide the kernel, those at its edges are smaller.
-    """
+    """`rows` consecutive outputs by `cols` consecutive inputs, zeroed together; in a convolution, within one tap."""
 
     rows: int
     cols: int
-
-    def __post_init__(self) -> None:
-        if self.rows < 1 or self.cols < 1:
-            raise RecipeError(
-                f'Pattern "{self}" has a side of {min(self.rows, self.cols)}; a block is at least 1 output by 1 input.',
-                hint="Write block RxC with R outputs and C inputs, as in block 4x1.",
-            )
 
     def __str__(self) -> str:
         return f"block {self.rows}x{self.cols}"
@@ -60,27 +45,10 @@ class Block:
 
 @dataclass(frozen=True)
 class NM:
-    """At most `n` non-zeros in each group of `m` consecutive inputs of one output and tap, groups starting at input 0.
-
-    Source: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021.
-    """
+    """At most `n` non-zeros in `m` consecutive inputs of one output (and tap)."""
 
     n: int
     m: int
-
-    def __post_init__(self) -> None:
-        if self.n < 1:
-            raise RecipeError(
-                f'Pattern "{self}" keeps no weight at all; N:M keeps N non-zeros in M inputs, and N is at least 1.',
-                hint="For example 2:4.",
-            )
-        if self.n >= self.m:
-            found = f"would keep {self.n} of {self.m} weights" if self.n > self.m else f"keeps all {self.m} weights"
-            turned = f" Did you mean {self.m}:{self.n}?" if self.n > self.m else ""
-            raise RecipeError(
-                f'Pattern "{self}" {found}; N:M keeps N non-zeros in M inputs, and N is smaller than M.',
-                hint=f"For example 2:4.{turned}",
-            )
 
     def __str__(self) -> str:
         return f"{self.n}:{self.m}"
@@ -88,254 +56,278 @@ class NM:
 
 @dataclass(frozen=True)
 class Filter:
-    """Whole output channels are zero (H. Li et al., "Pruning Filters for Efficient ConvNets", 2017)."""
+    """Whole outputs."""
 
     def __str__(self) -> str:
         return "filter"
 
 
-Pattern: TypeAlias = Unstructured | Block | NM | Filter
+Pattern = Unstructured | Block | NM | Filter
+
+_BLOCK = re.compile(r"block\s+([0-9]{1,9})\s*x\s*([0-9]{1,9})")
+_NM = re.compile(r"([0-9]{1,9})\s*:\s*([0-9]{1,9})")
+_EXIST = (
+    "There are: unstructured, block RxC (outputs x inputs, such as block 16x1), "
+    "N:M (non-zeros in M, such as 2:4), filter."
+)
 
 
 def parse_pattern(text: str) -> Pattern:
-    """The pattern that `text` names; `str` of it gives the same text.
+    """The pattern that a text such as "block 16x1" names.
 
     Raises:
-        RecipeError: no such pattern, or one with impossible numbers.
+        RecipeError: no such pattern, or one that is impossible: an empty block, N:M without 0 < N < M.
     """
-    pattern: Pattern | None = None
+    text = text.strip()
     if text == "unstructured":
-        pattern = Unstructured()
-    elif text == "filter":
-        pattern = Filter()
-    elif block := re.fullmatch(r"block ([0-9]{1,9})x([0-9]{1,9})", text):
-        pattern = Block(int(block[1]), int(block[2]))
-    elif ratio := re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text):
-        pattern = NM(int(ratio[1]), int(ratio[2]))
-    if pattern is None or str(pattern) != text:  # "block 04x1" is written block 4x1
-        raise RecipeError(f'There is no pattern "{text}".', hint=PATTERNS_THAT_EXIST)
-    return pattern
+        return Unstructured()
+    if text == "filter":
+        return Filter()
+    if match := _BLOCK.fullmatch(text):
+        rows, cols = int(match[1]), int(match[2])
+        if rows < 1 or cols < 1:
+            raise RecipeError(f"Pattern {text!r} has an empty block; both sides must be at least 1.", hint=_EXIST)
+        if rows == cols == 1:
+            raise RecipeError("Pattern 'block 1x1' is single weights.", hint="Write unstructured.")
+        return Block(rows, cols)
+    if match := _NM.fullmatch(text):
+        n, m = int(match[1]), int(match[2])
+        if not 0 < n < m:
+            hint = f"N is the number of non-zeros in M inputs. {_EXIST}"
+            raise RecipeError(f"Pattern {text!r} is impossible: N:M needs 0 < N < M.", hint=hint)
+        return NM(n, m)
+    raise RecipeError(f"There is no pattern {text!r}.", hint=_EXIST)
 
 
-def from_keras(kernel: NDArray[Any]) -> NDArray[Any]:
-    """Outputs-first copy of a Keras kernel: (in, out) → (out, in), (height, width, in, out) → (out, height, width, in)."""
-    return np.ascontiguousarray(np.moveaxis(kernel, -1, 0))
+def from_keras(kernel: Array) -> Array:
+    """A Keras kernel, (inputs, outputs) or (height, width, inputs, outputs), outputs first."""
+    return kernel.T if kernel.ndim == 2 else kernel.transpose(3, 0, 1, 2)
 
 
-def to_keras(array: NDArray[Any]) -> NDArray[Any]:
-    """Outputs-last copy of an outputs-first array; undoes `from_keras`."""
-    return np.ascontiguousarray(np.moveaxis(array, 0, -1))
-
-
-def mask(weights: NDArray[Any], pattern: Pattern, sparsity: float | None) -> Mask:
-    """Choose the weights to keep by magnitude.
-
-    - unstructured: round(sparsity x weights) are pruned, by |w|.
-    - block: round(sparsity x blocks) are pruned, by mean |w|; the smaller blocks at the edges count as one block each.
-    - N:M: each group of M inputs keeps its N largest |w|; a last group of only r inputs keeps ceil(r x N / M).
-    - filter: round(sparsity x outputs) are pruned, by L2 norm; one output at least stays.
-
-    These numbers are met exactly unless too few units are left when each output has its strongest; then just those stay. Choosing
-    again from pruned weights gives the same mask: mask(w * mask(w)) == mask(w). Whether the pattern suits the shape is
-    `misfit`'s question; here any shape is taken.
-
-    Args:
-        weights: outputs-first, at least (outputs, inputs), not empty.
-        sparsity: share of units to prune, 0 <= sparsity < 1; not used by N:M, which may have None.
-
-    Returns:
-        True where a weight is kept, same shape.
-
-    Raises:
-        ModelError: no weights, or some that are not finite.
-        RecipeError: the sparsity is out of range.
-    """
-    magnitudes = _magnitudes(weights)
-    if isinstance(pattern, NM):
-        return _strongest_of_groups(magnitudes, pattern)
-    if sparsity is None or not 0 <= sparsity < 1:
-        raise RecipeError(
-            f"Pattern {pattern} was given sparsity {sparsity}; expected a number from 0 up to, but not including, 1.",
-            hint="0.8 prunes 80 % of the weights.",
-        )
-    scores = _scores(magnitudes, pattern)
-    pruned = _weakest(scores, ~_best(scores), round(sparsity * scores.size))
-    return _expand(~pruned, magnitudes.shape, pattern)
-
-
-def keep_outputs_alive(weights: NDArray[Any], mask: Mask, pattern: Pattern) -> Mask:
-    """Repair a mask that prunes whole output channels: each gets back its strongest unit, and the weakest unit that another
-    output can spare goes instead, as long as there is one. For `filter` that is the pattern, so only a mask that prunes every
-    output is repaired.
-
-    A block of which the mask keeps any weight counts as kept, and is returned whole. An N:M mask is not made to fit N:M.
-
-    Args:
-        weights: outputs-first; decides which unit is strongest.
-        mask: True where a weight is kept, same shape.
-
-    Raises:
-        ModelError: a repair is needed, and there are no weights or some that are not finite.
-    """
-    kept = _kept_units(mask, pattern)
-    dead = ~kept.any(axis=1)
-    if dead.any():
-        scores = _scores(_magnitudes(weights), pattern)
-        kept[dead] = _best(scores)[dead]
-        # A pruned unit's score must not make it the best of its output: among the kept ones, one is left to each output.
-        spare = kept & ~_best(np.where(kept, scores, -1))
-        kept &= ~_weakest(scores, spare, int(dead.sum()))
-    return _expand(kept, mask.shape, pattern)
+def to_keras(kernel: Array) -> Array:
+    """The inverse of `from_keras`."""
+    return kernel.T if kernel.ndim == 2 else kernel.transpose(1, 2, 3, 0)
 
 
 def misfit(shape: tuple[int, ...], pattern: Pattern) -> str | None:
-    """Why a kernel of this outputs-first shape cannot take this pattern, as a clause; None if it can (ragged edges can)."""
-    if len(shape) < 2 or 0 in shape:
-        return f"its shape {shape} is not that of a kernel"
+    """Why a kernel of this shape, outputs first, cannot take the pattern; None when it can.
+
+    Ragged edges are no misfit. An output, or a row of blocks, that is a single unit is one: that unit is never pruned.
+    """
+    if len(shape) not in (2, 4):
+        return f"a kernel of {len(shape)} dimensions, where Dense has 2 and Conv2D has 4"
+    if 0 in shape:
+        return f"a kernel of shape {shape} has no weights"
     outputs, inputs, taps = shape[0], shape[-1], prod(shape[1:-1])
-    match pattern:
-        case Block(rows=rows, cols=cols):
-            if outputs < rows:
-                return f"{pattern} spans {rows} outputs and the layer has {outputs}"
-            if inputs < cols:
-                return f"{pattern} spans {cols} inputs and the layer has {inputs}"
-            if inputs == cols and taps == 1:
-                return f"a {pattern} spans all {inputs} inputs, and pruning it would zero whole outputs"
-        case NM(m=m) if inputs < m:
-            return f"{pattern} needs {m} inputs and the layer has {inputs}"
-        case Unstructured() if inputs * taps == 1:
-            return "each output has a single weight, and pruning it would zero the output"
-        case Filter() if outputs == 1:
-            return "it has a single output, and pruning it would zero the layer"
+    if isinstance(pattern, Block):
+        if outputs < pattern.rows:
+            return f"{pattern} needs {pattern.rows} outputs, the layer has {outputs}"
+        if inputs < pattern.cols:
+            return f"{pattern} needs {pattern.cols} inputs, the layer has {inputs}"
+    elif isinstance(pattern, NM) and inputs < pattern.m:
+        return f"{pattern} needs {pattern.m} inputs, the layer has {inputs}"
+    elif isinstance(pattern, Filter) and outputs < 2:
+        return "the layer has a single output"
+    if isinstance(pattern, Unstructured | Block) and taps * inputs <= _side(pattern)[1]:
+        return f"{pattern} would prune all that an output has ({taps * inputs} in all), or nothing"
     return None
 
 
-def density(array: NDArray[Any]) -> float:
-    """Share of non-zeros, 0..1; 1 for an empty array."""
-    return float(np.count_nonzero(array) / array.size) if array.size else 1.0
+def mask(weights: Array, pattern: Pattern, sparsity: float | None) -> Mask:
+    """Which weights to keep: the strongest, in the shape of the pattern.
+
+    Unstructured zeroes round(sparsity * size) weights, a block pattern round(sparsity * blocks) blocks by mean
+    magnitude (ragged ones at the edges like any other), filter round(sparsity * outputs) outputs by L2 norm, but never
+    the last one; of equals, those that come first are kept. N:M keeps the N largest of each M inputs, and
+    ceil(r * N / M) of a ragged tail of r.
+
+    Except for filter, no output loses everything: an output that would keeps its best weight or block, and the weakest
+    of an output that has more than one goes instead, so the count stays as it is while it can.
+
+    Args:
+        weights: a kernel, outputs first.
+        pattern: the shape of the zeros.
+        sparsity: share of zeros, 0 <= sparsity < 1; None, or ignored, for N:M.
+
+    Raises:
+        ModelError: weights that are not finite. RecipeError: sparsity out of range, or a pattern that does not fit.
+    """
+    _check_finite(weights)
+    if reason := misfit(weights.shape, pattern):
+        raise RecipeError(f"The pattern does not fit: {reason}.", hint="Exclude the layer, or take another pattern.")
+    if isinstance(pattern, NM):
+        return _n_of_m(_magnitudes(weights), pattern)
+    if sparsity is None or not 0 <= sparsity < 1:
+        raise RecipeError(f"Expected a sparsity of at least 0 and below 1 for {pattern}, found {sparsity}.")
+    scores = _scores(weights, pattern)
+    zeros = round(sparsity * scores.size)
+    if isinstance(pattern, Filter):
+        # Without any output the layer passes nothing on, and the model is dead.
+        return _spread(_strongest(scores, min(zeros, len(scores) - 1)), weights.shape, pattern)
+    return _spread(_revive(scores, _strongest(scores, zeros)), weights.shape, pattern)
 
 
-def conforms(array: NDArray[Any], pattern: Pattern) -> bool:
-    """Whether the zeros of a mask, or of outputs-first weights, have this shape, whatever their number.
+def keep_outputs_alive(weights: Array, mask: Mask, pattern: Pattern) -> Mask:
+    """The mask, changed where an output loses everything: it keeps its best unit, and a weakest one elsewhere goes.
 
-    Blocks and filters are all zero or without a zero: a kept block in which training left one weight at exactly 0 does not
-    conform, though its mask does. An N:M group, the last, shorter one too, has at most N non-zeros.
+    A block with any weight kept counts as kept, and comes back whole. For filter, zeroed outputs are the pattern: only
+    a mask without any output left is changed, to keep the best. An N:M mask that is not N:M is not made so.
+
+    Args:
+        weights: the kernel before masking, outputs first.
+        mask: whoever chose it; True is kept.
+        pattern: what its units are.
+
+    Raises:
+        ModelError: the mask needs a repair, and weights are not finite.
+    """
+    kept = _any_in_unit(mask, pattern)
+    if isinstance(pattern, Filter):
+        if not kept.any():
+            _check_finite(weights)
+            kept[_scores(weights, pattern).argmax()] = True
+    elif not kept.any(axis=1).all():
+        _check_finite(weights)
+        kept = _revive(_scores(weights, pattern), kept)
+    return _spread(kept, mask.shape, pattern)
+
+
+def density(array: Array) -> float:
+    """The share of non-zeros."""
+    return float(np.count_nonzero(array) / array.size) if array.size else 0.0
+
+
+def conforms(array: Array, pattern: Pattern) -> bool:
+    """Whether the zeros of a kernel or mask, outputs first, have the pattern, however many they are.
+
+    Block and filter: no zero outside of an all-zero unit, so a weight that training left at exactly 0 within a kept
+    block does not conform, though its mask does. N:M: no group too full.
     """
     nonzero = array != 0
     if isinstance(pattern, NM):
-        counts = np.add.reduceat(nonzero, np.arange(0, array.shape[-1], pattern.m), axis=-1, dtype=np.int64)
-        return bool((counts <= pattern.n).all())
-    return np.array_equal(_expand(_kept_units(nonzero, pattern), array.shape, pattern), nonzero)
+        body, tail = _groups(nonzero, pattern)
+        too_full = (body.sum(axis=-1) > pattern.n).any() or (tail.sum(axis=-1) > _kept_of_tail(tail, pattern)).any()
+        return not too_full
+    if isinstance(pattern, Unstructured):
+        return True
+    return bool(np.array_equal(_spread(_any_in_unit(nonzero, pattern), array.shape, pattern), nonzero))
 
 
-def _magnitudes(weights: NDArray[Any]) -> NDArray[Any]:
-    """|w| as float32, or float64 where float32 could merge two weights."""
-    if weights.ndim < 2 or weights.size == 0:
-        raise ModelError(f"Expected a kernel of outputs by inputs; found an array of shape {weights.shape}.")
-    if weights.dtype not in (np.float32, np.float64):
-        weights = weights.astype(np.float32 if weights.dtype in (np.float16, np.bool_) else np.float64)
-    magnitudes: NDArray[Any] = np.abs(weights)
-    finite = np.isfinite(magnitudes)
+# -- units: what a pattern zeroes together -----------------------------------------------------------------------------
+
+
+def _side(pattern: Pattern) -> tuple[int, int]:
+    return (pattern.rows, pattern.cols) if isinstance(pattern, Block) else (1, 1)
+
+
+def _check_finite(weights: Array) -> None:
+    finite = np.isfinite(weights)
     if not finite.all():
         place = tuple(int(index) for index in np.argwhere(~finite)[0])
         raise ModelError(
-            f"A kernel of shape {weights.shape} (outputs first) has {int((~finite).sum())} weights that are not finite; "
-            f"the first is {weights[place]} at {place}.",
-            hint="The training that made it diverged; train it again with a lower learning rate.",
+            f"Expected finite weights, found {np.count_nonzero(~finite)} that are NaN or infinity in a kernel of shape "
+            f"{weights.shape} (outputs first); the first is {weights[place]} at {place}.",
+            hint="Training diverged; train again with a lower learning rate.",
         )
+
+
+def _magnitudes(weights: Array) -> Array:
+    # As floats that hold every value exactly: |int8 -128| overflows.
+    kind = np.float32 if weights.dtype in (np.float16, np.float32) else np.float64
+    magnitudes: Array = np.abs(weights.astype(kind, copy=False))
     return magnitudes
 
 
-def _scores(magnitudes: NDArray[Any], pattern: Pattern) -> NDArray[Any]:
-    """The strength of each unit, as (groups, units): each group keeps at least one unit.
-
-    A group is an output; for blocks R outputs; for filters, where outputs are the units, the whole kernel.
-    """
-    outputs = magnitudes.shape[0]
-    match pattern:
-        case Block(rows=rows, cols=cols):
-            kernel = magnitudes.reshape(outputs, -1, magnitudes.shape[-1])
-            row_starts, col_starts = _starts(kernel.shape, pattern)
-            sums = (
-                np.add.reduceat(kernel, row_starts, axis=0, dtype=np.float64) if rows > 1 else kernel.astype(np.float64)
-            )
-            sums = np.add.reduceat(sums, col_starts, axis=2) if cols > 1 else sums
-            sizes = np.diff(row_starts, append=outputs)[:, None, None] * np.diff(col_starts, append=kernel.shape[2])
-            return np.asarray(sums / sizes).reshape(len(row_starts), -1)
-        case Filter():
-            return np.linalg.norm(magnitudes.reshape(outputs, -1).astype(np.float64), axis=1)[None, :]
-        case _:
-            return magnitudes.reshape(outputs, -1)
+def _units(array: Array, pattern: Pattern) -> Array:
+    """The array cut into units, zero-padded at ragged edges: (row groups, rows, taps, column groups, columns)."""
+    rows, cols = _side(pattern)
+    flat = array.reshape(array.shape[0], -1, array.shape[-1])
+    padded = np.pad(flat, ((0, -flat.shape[0] % rows), (0, 0), (0, -flat.shape[2] % cols)))
+    return padded.reshape(padded.shape[0] // rows, rows, padded.shape[1], padded.shape[2] // cols, cols)
 
 
-def _kept_units(mask: Mask, pattern: Pattern) -> Mask:
-    """Units of which any weight is kept, as (groups, units)."""
-    match pattern:
-        case Block():
-            kernel = mask.reshape(mask.shape[0], -1, mask.shape[-1])
-            row_starts, col_starts = _starts(kernel.shape, pattern)
-            kept = np.logical_or.reduceat(np.logical_or.reduceat(kernel, row_starts, axis=0), col_starts, axis=2)
-            return kept.reshape(len(row_starts), -1)
-        case Filter():
-            return mask.reshape(mask.shape[0], -1).any(axis=1)[None, :]
-        case _:
-            return mask.reshape(mask.shape[0], -1).copy()
+def _scores(weights: Array, pattern: Pattern) -> Array:
+    """How strong each unit is: (row groups, units in a row). Mean magnitude; the L2 norm of a filter."""
+    magnitudes = _magnitudes(weights)
+    if isinstance(pattern, Filter):
+        norms: Array = np.linalg.norm(magnitudes.reshape(len(weights), -1).astype(np.float64), axis=1, keepdims=True)
+        return norms
+    if not isinstance(pattern, Block):
+        return magnitudes.reshape(len(weights), -1)
+    sums = _units(magnitudes, pattern).sum(axis=(1, 4), dtype=np.float64)
+    sizes = _units(np.ones((len(weights), 1, weights.shape[-1])), pattern).sum(axis=(1, 4))
+    means: Array = sums / sizes
+    return means.reshape(len(means), -1)
 
 
-def _expand(kept: Mask, shape: tuple[int, ...], pattern: Pattern) -> Mask:
-    """Units as (groups, units) → weights of `shape`."""
-    outputs, inputs = shape[0], shape[-1]
-    match pattern:
-        case Block(rows=rows, cols=cols):
-            blocks = kept.reshape(len(kept), prod(shape[1:-1]), -1)
-            return blocks.repeat(rows, axis=0)[:outputs].repeat(cols, axis=2)[:, :, :inputs].reshape(shape)
-        case Filter():
-            return np.broadcast_to(kept.reshape(outputs, *[1] * (len(shape) - 1)), shape).copy()
-        case _:
-            return kept.reshape(shape)
+def _any_in_unit(nonzero: Mask, pattern: Pattern) -> Mask:
+    if isinstance(pattern, Block):
+        kept: Mask = _units(nonzero, pattern).any(axis=(1, 4))
+        return kept.reshape(len(kept), -1)
+    flat = nonzero.reshape(len(nonzero), -1)
+    return flat.any(axis=1, keepdims=True) if isinstance(pattern, Filter) else flat
 
 
-def _starts(shape: tuple[int, ...], block: Block) -> tuple[NDArray[Any], NDArray[Any]]:
-    """First output of each row of blocks, first input of each column of blocks."""
-    return np.arange(0, shape[0], block.rows), np.arange(0, shape[-1], block.cols)
+def _spread(kept: Mask, shape: tuple[int, ...], pattern: Pattern) -> Mask:
+    """From units back to weights."""
+    if not isinstance(pattern, Block):
+        return np.broadcast_to(kept, (shape[0], prod(shape[1:]))).reshape(shape).copy()
+    taps = prod(shape[1:-1])
+    units = kept.reshape(kept.shape[0], taps, -1)
+    whole = units.repeat(pattern.rows, axis=0).repeat(pattern.cols, axis=2)
+    return whole[: shape[0], :, : shape[-1]].reshape(shape)
 
 
-def _best(scores: NDArray[Any]) -> Mask:
-    """The strongest unit of each group; the last among equals, as `_weakest` takes the first."""
-    best = np.zeros(scores.shape, dtype=np.bool_)
-    last = scores.shape[1] - 1 - scores[:, ::-1].argmax(axis=1)
-    best[np.arange(len(scores)), last] = True
-    return best
+def _strongest(scores: Array, zeros: int) -> Mask:
+    """All but the `zeros` weakest; of equals the first are kept."""
+    kept = np.ones(scores.size, bool)
+    if zeros:
+        flat = scores.ravel()
+        threshold = np.partition(flat, zeros - 1)[zeros - 1]
+        kept[flat < threshold] = False
+        equals = np.flatnonzero(flat == threshold)
+        kept[equals[len(equals) - (zeros - int(scores.size - kept.sum())) :]] = False
+    return kept.reshape(scores.shape)
 
 
-def _weakest(scores: NDArray[Any], among: Mask, count: int) -> Mask:
-    """The `count` weakest units of `among`, the first among equals; all of them if there are fewer."""
-    candidates = np.flatnonzero(among)
-    if 0 < count < len(candidates):
-        values = scores.ravel()[candidates]
-        threshold = np.partition(values, count - 1)[count - 1]
-        below = values < threshold
-        tied = np.flatnonzero(values == threshold)[: count - int(below.sum())]
-        candidates = np.concatenate([candidates[below], candidates[tied]])
-    chosen = np.zeros(scores.shape, dtype=np.bool_)
-    if count > 0:
-        chosen.flat[candidates] = True
-    return chosen
-
-
-def _strongest_of_groups(magnitudes: NDArray[Any], pattern: NM) -> Mask:
-    kept = np.empty(magnitudes.shape, dtype=np.bool_)
-    whole = magnitudes.shape[-1] // pattern.m * pattern.m
-    tail = magnitudes.shape[-1] - whole
-    groups = magnitudes[..., :whole].reshape(-1, pattern.m)
-    kept[..., :whole] = _strongest(groups, pattern.n).reshape(*magnitudes.shape[:-1], whole)
-    kept[..., whole:] = _strongest(magnitudes[..., whole:], -(-tail * pattern.n // pattern.m))
+def _revive(scores: Array, kept: Mask) -> Mask:
+    """No row without a unit: see `mask`."""
+    dead = ~kept.any(axis=1)
+    if not dead.any():
+        return kept
+    kept = kept.copy()
+    kept[dead, scores[dead].argmax(axis=1)] = True
+    best = np.where(kept, scores, -1.0).argmax(axis=1)
+    spare = kept.copy()
+    spare[np.arange(len(kept)), best] = False
+    candidates = np.flatnonzero(spare)
+    stay = _strongest(scores.ravel()[candidates], min(int(dead.sum()), candidates.size))
+    kept.ravel()[candidates[~stay]] = False
     return kept
 
 
-def _strongest(magnitudes: NDArray[Any], count: int) -> Mask:
-    """The `count` largest along the last axis, the last among equals."""
-    order = np.argsort(magnitudes, axis=-1, kind="stable")
-    chosen = np.zeros(magnitudes.shape, dtype=np.bool_)
-    np.put_along_axis(chosen, order[..., magnitudes.shape[-1] - count :], True, axis=-1)
-    return chosen
+# -- N:M ---------------------------------------------------------------------------------------------------------------
+
+
+def _groups(array: Array, pattern: NM) -> tuple[Array, Array]:
+    """Groups of M along the inputs: (…, groups, M), and the ragged tail (…, r)."""
+    whole = array.shape[-1] // pattern.m * pattern.m
+    return array[..., :whole].reshape(*array.shape[:-1], -1, pattern.m), array[..., whole:]
+
+
+def _kept_of_tail(tail: Array, pattern: NM) -> int:
+    return -(-tail.shape[-1] * pattern.n // pattern.m)
+
+
+def _n_of_m(magnitudes: Array, pattern: NM) -> Mask:
+    body, tail = _groups(magnitudes, pattern)
+    kept = _largest(body, pattern.n).reshape(*magnitudes.shape[:-1], -1)
+    return np.concatenate([kept, _largest(tail, _kept_of_tail(tail, pattern))], axis=-1)
+
+
+def _largest(groups: Array, count: int) -> Mask:
+    """The `count` largest along the last axis; of equals the first."""
+    kept = np.zeros(groups.shape, bool)
+    order = np.argsort(-groups, axis=-1, kind="stable")[..., :count]
+    np.put_along_axis(kept, order, True, axis=-1)
+    return kept

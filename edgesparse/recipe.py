@@ -49,6 +49,7 @@ else:
 #   1  first.
 VERSION = 1
 
+Kind = Literal["polynomial", "constant"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -57,7 +58,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How sparsity grows over the fine-tuning steps; `begin` and `end` are shares of them. After Zhu and Gupta,
     2017."""
 
-    kind: Literal["polynomial", "constant"] = "polynomial"
+    kind: Kind = "polynomial"
     begin: float = 0.0
     end: float = 0.6
     initial_sparsity: float = 0.0
@@ -212,6 +213,8 @@ def _check(recipe: Recipe) -> None:
             f"name: expected letters, digits, dots, dashes and underscores, found {recipe.name!r}.",
             hint="The name becomes a file's name.",
         )
+    if recipe.name == "dense":
+        raise RecipeError("name: 'dense' is what the unpruned model is called.", hint="Give the recipe another name.")
     if isinstance(pattern, NM):
         _check_nm(recipe, pattern)
     elif recipe.sparsity is None:
@@ -227,6 +230,9 @@ def _check(recipe: Recipe) -> None:
                     f"prune.{key}: {expression!r} is no regular expression: {error}.", hint="Escape it, or mend it."
                 ) from None
     schedule, tuning = recipe.schedule, recipe.fine_tune
+    if schedule.kind not in get_args(Kind):
+        there = ", ".join(get_args(Kind))
+        raise RecipeError(f"schedule.kind: there is no {schedule.kind!r}.", hint=f"There are {there}.")
     _in_range("schedule.begin", schedule.begin, 0, 1)
     _in_range("schedule.end", schedule.end, 0, 1, closed=True)
     if schedule.end < schedule.begin:

@@ -119,9 +119,7 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         return build
 
     return {
-        "fits": (net(), "unstructured", 0.8),
-        "blocks_of_outputs": (net(), "outputs", 0.8),
-        "few_zeros": (net(), "unstructured", 0.64),
+        "fits": (net(), "outputs", 0.8),
         "two_of_four": (net(), "2:4", 0.5),
         "same_stem": (net(same="stem"), "unstructured", 0.8),
         "same_padding": (net(same="dw2"), "unstructured", 0.8),
@@ -132,7 +130,6 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         "concat": (net(lambda x: layers.Concatenate()([x, x])), "unstructured", 0.8),
         "concat_few_zeros": (net(lambda x: layers.Concatenate()([x, x])), "unstructured", 0.6),
         "branch": (net(branch), "unstructured", 0.8),
-        "prelu": (net(lambda x: layers.PReLU(shared_axes=[1, 2])(x)), "unstructured", 0.8),
         "blocks_of_inputs": (net(), "inputs", 0.8),
     }
 

@@ -25,10 +25,8 @@ NO_AVX = msgspec.structs.replace(load_type("x86-64"), name="x86-64-v2", isa=["ss
 
 # What XNNPACK does on ARM64, the whole model: as seen with tflite-runtime 2.14.0 on an emulated Cortex-A76, and with
 # ai-edge-litert 2.3.0 on an x86-64 CPU without AVX, where its rules are the same. Both where one word is given.
-XNNPACK = {
+XNNPACK: dict[str, str | dict[str, str]] = {
     "fits": "sparse",
-    "blocks_of_outputs": "sparse",
-    "few_zeros": "dense",
     "two_of_four": "dense",
     "same_stem": "dense",
     "same_padding": "wrong",
@@ -39,7 +37,6 @@ XNNPACK = {
     "concat": "wrong",
     "concat_few_zeros": "dense",
     "branch": "dense",
-    "prelu": "wrong",
     "blocks_of_inputs": "sparse",
     "plain": "dense",
 }
@@ -159,11 +156,11 @@ def test_packing_by_blocks_of_outputs(graphs: dict[str, Path]) -> None:
         found = forecast(graphs[graph], board).operators
         return {each.paths["xnnpack"].kernel for each in found if each.paths["xnnpack"].path == "sparse"}
 
-    assert kernels("blocks_of_outputs", PI) == {"XNNPACK sparse, blocks of 4 outputs"}
-    assert kernels("fits", PI) == {"XNNPACK sparse, single values"}
-    assert kernels("blocks_of_outputs", NO_AVX) == {"XNNPACK sparse, single values"}
+    assert kernels("fits", PI) == {"XNNPACK sparse, blocks of 4 outputs"}
+    assert kernels("squeeze_excite", PI) == {"XNNPACK sparse, single values"}
+    assert kernels("fits", NO_AVX) == {"XNNPACK sparse, single values"}
     arm32 = msgspec.structs.replace(PI, arch="armv7l")
-    assert kernels("blocks_of_outputs", arm32) == {"XNNPACK sparse, blocks of 4 outputs, scalar kernels"}
+    assert kernels("fits", arm32) == {"XNNPACK sparse, blocks of 4 outputs, scalar kernels"}
 
 
 def test_summary_counts_weights_and_work(graphs: dict[str, Path]) -> None:

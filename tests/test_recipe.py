@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgesparse.errors import EXIT_INPUT_REFUSED, RecipeError
 from edgesparse.patterns import parse_pattern
-from edgesparse.recipe import Recipe, Schedule, dumps, load_recipe, loads, named_recipes
+from edgesparse.recipe import FineTune, Recipe, Schedule, dumps, load_recipe, loads, named_recipes
 
 GOOD = """
 version = 1
@@ -40,6 +43,26 @@ def test_a_file_is_read_and_saved_and_read_again(tmp_path: Path) -> None:
     assert load_recipe(path).digest() == recipe.digest()
 
 
+@given(
+    st.builds(
+        Recipe,
+        name=st.from_regex(r"[a-c][a-z0-9._-]{0,9}", fullmatch=True),
+        pattern=st.sampled_from(["unstructured", "filter", "block 16x1", "block 2x4"]),
+        sparsity=st.floats(0.5, 0.99),
+        description=st.text(),
+        include=st.lists(st.text().map(re.escape), min_size=1).map(tuple),
+        exclude=st.lists(st.text().map(re.escape)).map(tuple),
+        first_layer=st.booleans(),
+        schedule=st.builds(Schedule, begin=st.floats(0, 0.5), end=st.floats(0.5, 1), updates=st.integers(1, 99)),
+        fine_tune=st.builds(FineTune, epochs=st.integers(1, 99), learning_rate=st.floats(1e-9, 1)),
+    )
+)
+def test_a_saved_recipe_reads_as_an_equal_one(recipe: Recipe) -> None:
+    again = loads(dumps(recipe))
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+
+
 def test_layers_are_selected_by_whole_names() -> None:
     recipe = Recipe(name="a", pattern="unstructured", sparsity=0.5, include=("conv.*",), exclude=("conv_1",))
     assert recipe.unselected("conv_2") is None
@@ -63,6 +86,7 @@ def test_layers_are_selected_by_whole_names() -> None:
         (GOOD.replace("sparsity = 0.8", ""), "needs one"),
         (GOOD.replace("head.*", "head["), "no regular expression"),
         (GOOD.replace("mine", "../mine"), "letters, digits"),
+        (GOOD.replace("mine", "dense"), "unpruned"),
         (GOOD.replace("= 0.8", "= "), "no TOML.*line 6"),
         (GOOD + "[schedule]\nbegin = 0.9", "schedule.end"),
         (GOOD + "[schedule]\ninitial_sparsity = 0.9", "at most prune.sparsity"),
@@ -91,4 +115,6 @@ def test_a_name_that_does_not_exist_lists_those_that_do() -> None:
 def test_a_recipe_made_in_python_is_held_to_the_same_rules() -> None:
     with pytest.raises(RecipeError, match="one sparsity"):
         Recipe(name="a", pattern="2:4")
+    with pytest.raises(RecipeError, match=r"schedule.kind: there is no 'linear'.*polynomial, constant"):
+        Recipe(name="a", pattern="filter", sparsity=0.5, schedule=Schedule(kind="linear"))  # type: ignore[arg-type]
     assert Recipe(name="a", pattern="2:4", schedule=Schedule(kind="constant")).sparsity is None

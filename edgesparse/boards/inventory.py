@@ -1,16 +1,16 @@
 """The user's boards: `boards.toml`, and how a name and an address become a board.
 
-    version = 1
+version = 1
 
-    [boards.bench-orin]
-    type = "jetson-orin"
-    host = "10.0.0.5"          # or a Host of ~/.ssh/config
-    user = "nvidia"            # these and the rest only where they differ from what ssh would take
-    port = 22
-    identity_file = "~/.ssh/bench"
-    python = "/usr/bin/python3.10"
-    home = "/data/edgesparse"
-    threads = [1, 4]
+[boards.bench-orin]
+type = "jetson-orin"
+host = "10.0.0.5"          # or a Host of ~/.ssh/config
+user = "nvidia"            # these and the rest only where they differ from what ssh would take
+port = 22
+identity_file = "~/.ssh/bench"
+python = "/usr/bin/python3.10"
+home = "/data/edgesparse"
+threads = [1, 4]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, Literal
 import msgspec
 import platformdirs
 
-from edgesparse.boards.types import BoardType, type_names, load_type
+from edgesparse.boards.types import BoardType, load_type, type_names
 from edgesparse.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -35,6 +35,12 @@ else:
 
 VERSION = 1
 LOCAL = "local"
+_ADDRESS = re.compile(
+    r"""(?:(?P<user>[^@\s]+)@)?
+    (?:\[(?P<bracketed>[0-9a-fA-F:.%\w]+)\]|(?P<ipv6>[0-9a-fA-F]*:[0-9a-fA-F]*:[^@\s\[\]]*)|(?P<name>[^@:\s\[\]]+))
+    (?::(?P<port>\d+))?""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +159,8 @@ def parse_address(text: str) -> tuple[str, str | None, int | None]:
     Raises:
         UsageError: it has another form.
     """
-    pattern = r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<ipv6>[^\]\s]+)\]|(?P<host>[^@:\s\[\]]+)|(?P<bare6>[0-9a-fA-F:]+:[^@\s\[\]]*))(?::(?P<port>\d+))?"
-    match = re.fullmatch(pattern, text.removeprefix("ssh://").rstrip("/"))
-    host = match and (match["ipv6"] or match["host"] or match["bare6"])
+    match = _ADDRESS.fullmatch(text.removeprefix("ssh://").rstrip("/"))
+    host = match and (match["bracketed"] or match["ipv6"] or match["name"])
     port = int(match["port"]) if match and match["port"] else None
     # A host that starts with a dash could be taken for an option by whoever hands it on.
     if not match or not host or host.startswith("-") or (port is not None and not 0 < port < 65536):
@@ -185,7 +190,8 @@ def _board(name: str, entry: _Entry, address: str | None = None) -> Board:
         return Board(name=name, transport="local", **(fields | {"python": entry.python or sys.executable}))
     if fields["host"] is None:
         raise UsageError(
-            f"The board {name!r} in {inventory_path()} has no host.", hint=f'Add the line host = "10.0.0.5" to [boards.{name}].'
+            f"The board {name!r} in {inventory_path()} has no host.",
+            hint=f'Add the line host = "10.0.0.5" to [boards.{name}].',
         )
     return Board(name=name, transport="ssh", **fields)
 
@@ -220,7 +226,9 @@ def _unknown(name: str, entries: dict[str, _Entry]) -> UsageError:
 
 def _lines(name: str, board_type: str) -> str:
     version = "" if inventory_path().exists() else f"version = {VERSION}\n\n"
-    key = name if re.fullmatch(r"[\w-]+", name, re.ASCII) else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    key = (
+        name if re.fullmatch(r"[\w-]+", name, re.ASCII) else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    )
     return (
         f"To add it, put these lines into {inventory_path()}:\n"
         f'{version}[boards.{key}]\ntype = "{board_type}"\nhost = "user@10.0.0.5"'

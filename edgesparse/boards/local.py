@@ -8,6 +8,7 @@ import select
 import shlex
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgesparse.errors import BoardError
 
 _CHUNK_BYTES = 65536
 _END_S = 2.0
+_LAST_WORDS_S = 1.0
 
 
 class LocalTransport:
@@ -28,7 +30,9 @@ class LocalTransport:
     """
 
     def __init__(self, board: Board) -> None:
-        self._home = os.path.abspath(os.path.expanduser(board.home or os.environ.get("EDGESPARSE_HOME") or "~/.edgesparse"))
+        self._home = str(
+            Path(board.home or os.environ.get("EDGESPARSE_HOME") or "~/.edgesparse").expanduser().absolute()
+        )
         self._streams: list[_LocalStream] = []
 
     @property
@@ -64,19 +68,24 @@ class _LocalStream(LineStream):
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self._process, self._stdin, self._stdout, self._stderr = process, process.stdin, process.stdout, process.stderr
         super().__init__()
+        # In a thread of its own, so that the command never blocks on it while we block on the command.
+        self._drain = threading.Thread(target=self._read_stderr, name="stderr", daemon=True)
+        self._drain.start()
 
     def _receive(self, timeout_s: float) -> bytes:
         if self._stdout.closed:
             raise LinkLost("The stream to this machine is closed.")
         if not select.select([self._stdout], [], [], timeout_s)[0]:
             raise TimeoutError
-        return os.read(self._stdout.fileno(), _CHUNK_BYTES)
+        chunk = os.read(self._stdout.fileno(), _CHUNK_BYTES)
+        if not chunk:
+            self._drain.join(timeout=_LAST_WORDS_S)  # what it said last may come after the end of its output
+        return chunk
 
-    def _receive_stderr(self) -> bytes:
-        try:
-            return os.read(self._stderr.fileno(), _CHUNK_BYTES)
-        except (OSError, ValueError):  # closed meanwhile
-            return b""
+    def _read_stderr(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+            while chunk := os.read(self._stderr.fileno(), _CHUNK_BYTES):
+                self._keep_tail(chunk)
 
     def write(self, data: bytes) -> None:
         try:
@@ -98,8 +107,8 @@ class _LocalStream(LineStream):
 
 
 def _start(argv: list[str], stdin: int) -> subprocess.Popen[bytes]:
-    # Through a shell, as sshd does it, so that a missing program is the same 127 everywhere; in a session of its own, so
-    # that Ctrl-C interrupts us and not what we run.
+    # Through a shell, as sshd does it, so that a missing program is the same 127 everywhere; in a session of its own,
+    # so that Ctrl-C interrupts us and not what we run.
     command = ["/bin/sh", "-c", f"exec {shlex.join(argv)}"]
     return subprocess.Popen(
         command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, bufsize=0

@@ -21,9 +21,9 @@ FINISH_S = 600.0
 # Left free for the journal and the runtime's own files.
 SPARE_BYTES = 1 << 20
 
-# Arguments: the directories. Says "ready PID FREE_BYTES", takes a tar stream of `.part-PID-…` files whose last member lists
-# "SHA-256, part, target" line by line, says "done", or "corrupt TARGET" or "failed". The PID in a part's name tells whether
-# its writer still runs: whatever a broken link or a power cut left is swept by the next put.
+# Arguments: the directories. Says "ready PID FREE_BYTES", takes a tar stream of `.part-PID-…` files whose last member
+# lists "SHA-256, part, target" line by line, says "done", or "corrupt TARGET" or "failed". The PID in a part's name tells
+# whether its writer still runs: whatever a broken link or a power cut left is swept by the next put.
 _SCRIPT = r"""
 LC_ALL=C; export LC_ALL; umask 077
 digest() { if command -v sha256sum >/dev/null; then sha256sum; else
@@ -34,26 +34,36 @@ sweep() { for part in "$1"/.part-*; do
   if [ "$pid" = "$$" ] || ! kill -0 "$pid" 2>/dev/null; then rm -rf -- "$part"; fi
 done; }
 trap 'for dir do sweep "$dir"; done' EXIT; trap 'exit 1' HUP INT TERM PIPE
+# Sets `verdict`, so that it is told after everything is swept.
+take() {
+  verdict=failed
+  tar -x -m -o -f - -C / || return
+  list=$1/.part-$$-list; tab=$(printf '\t')
+  while IFS=$tab read -r want part target; do
+    have=$(digest < "$part"); have=${have%% *}
+    [ "$have" = "$want" ] || { verdict="corrupt $target"; return; }
+    sync "$part" 2>/dev/null || sync
+    [ ! -d "$target" ] || { echo "$target is a directory" >&2; return; }
+    mv -f -- "$part" "$target" || return
+  done < "$list"
+  for dir do sync "$dir" 2>/dev/null || sync; done
+  verdict=done
+}
 for dir do
   mkdir -p -- "$dir" || { echo failed; exit 1; }
   sweep "$dir"
 done
 free=$(df -Pk -- "$1" | { read -r _; read -r _ _ _ kilobytes _; echo "$kilobytes"; })
 echo "ready $$ $((free * 1024))"
-tar -x -m -o -f - -C / || { echo failed; exit 1; }
-list=$1/.part-$$-list; tab=$(printf '\t')
-while IFS=$tab read -r want part target; do
-  have=$(digest < "$part"); have=${have%% *}
-  [ "$have" = "$want" ] || { echo "corrupt $target"; exit 1; }
-  sync "$part" 2>/dev/null || sync
-  mv -f -- "$part" "$target" || { echo failed; exit 1; }
-done < "$list"
-for dir do sync "$dir" 2>/dev/null || sync; done
-echo done
+take "$@"
+for dir do sweep "$dir"; done
+echo "$verdict"
 """
 
 
-def put_files(transport: Transport, pairs: list[tuple[Path, str]], progress: Callable[[int], None], *, where: str) -> int:
+def put_files(
+    transport: Transport, pairs: list[tuple[Path, str]], progress: Callable[[int], None], *, where: str
+) -> int:
     """Put files onto a board. A target that exists is replaced; one that fails half-way is left as it was.
 
     Args:
@@ -117,7 +127,9 @@ def _send_file(stream: Stream, local: Path, part: str, progress: Callable[[int],
         while left_bytes:
             chunk = file.read(min(CHUNK_BYTES, left_bytes))
             if not chunk:
-                raise BoardError(f"{local} became shorter while it was sent.", hint="Do it again when nothing writes to it.")
+                raise BoardError(
+                    f"{local} became shorter while it was sent.", hint="Do it again when nothing writes to it."
+                )
             digest.update(chunk)
             stream.write(chunk)
             progress(len(chunk))
@@ -137,17 +149,14 @@ def _padding(size_bytes: int) -> bytes:
 
 
 def _answer(stream: Stream, timeout_s: float) -> list[str]:
-    """The script's next word; what a login script prints on the way is skipped."""
-    while True:
-        try:
-            line = stream.readline(timeout_s).decode(errors="replace")
-        except TimeoutError:
-            raise LinkLost(f"The board said nothing for {timeout_s:g} s while files were put.") from None
-        if not line:
-            raise LinkLost(f"The board hung up while files were put. {stream.stderr_tail().strip()}")
-        words = line.split()
-        if words and words[0] in ("ready", "done", "failed", "corrupt"):
-            return words
+    """The script's next line, in words."""
+    try:
+        line = stream.readline(timeout_s).decode(errors="replace")
+    except TimeoutError:
+        raise LinkLost(f"The board said nothing for {timeout_s:g} s while files were put.") from None
+    if not line:
+        raise LinkLost(f"The board hung up while files were put. {stream.stderr_tail().strip()}".strip())
+    return line.split()
 
 
 def _last_words(stream: Stream) -> list[str]:
@@ -166,9 +175,12 @@ def _failure(stream: Stream, verdict: list[str], where: str, total_bytes: int) -
         )
     if "No space left" in said or "quota exceeded" in said:
         return BoardError(
-            f"The disk of {where} filled up while {_mb(total_bytes)} were put there.", hint=f"Free some space there. It said: {said}"
+            f"The disk of {where} filled up while {_mb(total_bytes)} were put there.",
+            hint=f"Free some space there. It said: {said}",
         )
-    return BoardError(f"{where} could not take the files: {said or 'it gave no reason'}", hint="Is its store writable? Is tar there?")
+    return BoardError(
+        f"{where} could not take the files: {said or 'it gave no reason'}", hint="Is its store writable? Is tar there?"
+    )
 
 
 def _disk_full(where: str, directory: str, needed_bytes: int, free_bytes: int) -> BoardError:

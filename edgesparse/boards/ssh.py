@@ -1,232 +1,198 @@
-"""The `ssh` transport: paramiko, with the user's own keys, agent, `~/.ssh/config` and known hosts. Host keys are always checked."""
+"""A board over SSH: paramiko, with the user's own keys, agent, `~/.ssh/config` and known hosts."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
-import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import paramiko
-import stamina
 
-from edgesparse.boards.hostkeys import HostKeys
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.putting import put_files
+from edgesparse.boards.ssh_config import route
+from edgesparse.boards.ssh_connect import CONNECT_S, connect, hang_up
 from edgesparse.boards.transport import Completed, LineStream, LinkLost
 from edgesparse.errors import BoardError
 
-CONNECT_S = 10.0
-KEEPALIVE_S = 10
-DEAD_LINK_MS = 30_000
-HOME_S = 30.0
-CHUNK_BYTES = 1 << 16
-MAX_JUMPS = 8
-
-Confirm = Callable[[str], bool]
+KEEPALIVE_S = 15.0
+DEAD_LINK_S = 30.0
+_CHUNK_BYTES = 65536
+_COMMAND_S = 30.0
+_LOOK_AT_STDERR_S = 0.5
+# A user's shell may run scripts that print something first; what comes before this line is theirs.
+_BEGIN = b"edgesparse-begins\n"
 
 
 class SshTransport:
-    """A board over SSH.
+    """Reaches a board.
 
     Args:
-        board: where it is; what it leaves open, `~/.ssh/config` says.
-        accept_new_host_key: trust and remember the key of a host that is not known yet.
-        confirm: asks the user whether to trust such a key; None where nobody can be asked.
+        board: where it is; what it leaves open, `~/.ssh/config` says. Its `home` is the store's directory; without one
+            that is the board's `EDGESPARSE_HOME`, or `~/.edgesparse` there.
+        accept_new_host_key: trust a host that is seen for the first time and remember its key.
+        confirm: asked about the key of such a host otherwise; without it the host is refused.
+        connect_timeout_s: for each step of connecting.
+        keepalive_s: how often the other end is asked whether it is there; without an answer in `dead_link_s` the link
+            is lost.
 
     Raises:
-        LinkLost: it does not answer. BoardError: its key is unknown or has changed, or it does not let this user in.
+        Unreachable: the board does not answer. BoardError: its key is not trusted, or it does not let the user in.
     """
 
-    def __init__(self, board: Board, *, accept_new_host_key: bool = False, confirm: Confirm | None = None) -> None:
-        self.board = board
-        self._config = _user_config()
-        self._trust = (accept_new_host_key, confirm)
-        self._clients: list[paramiko.SSHClient] = []
-        try:
-            for attempt in stamina.retry_context(on=LinkLost, attempts=3, wait_initial=0.2, wait_max=1.0):
-                with attempt:
-                    self._client = self._connect(board.host or board.name, board.user, board.port, board.identity_file)
-            self._home = board.home or self._find_home()
-        except BaseException:
-            self.close()
-            raise
-
-    # -- connecting --------------------------------------------------------------------------------------------------
-
-    def _connect(
-        self, host: str, user: str | None, port: int | None, identity: str | None, jump: str | None = None, jumps: int = 0
-    ) -> paramiko.SSHClient:
-        """Connect to one host, through `jump` where that is given, else through what the user's configuration says."""
-        config = self._config.lookup(host)
-        name = config.get("hostname", host)
-        port = port or int(config.get("port", 22))
-        user = user or config.get("user")
-        where = f"{user + '@' if user else ''}{name}:{port}"
-        if jumps > MAX_JUMPS:
-            raise BoardError(f"More than {MAX_JUMPS} ProxyJump hosts lead to {where}.", hint="Mend ~/.ssh/config.")
-        jump = jump or config.get("proxyjump", "none")
-        sock = self._through(jump, name, port, jumps) if jump != "none" else self._dial(name, port, where)
-        keys = HostKeys(name, port, config.get("userknownhostsfile"), *self._trust)
-        client = paramiko.SSHClient()
-        keys.prepare(client)
-        identities = [str(Path(path).expanduser()) for path in [identity, *config.get("identityfile", [])] if path]
-        try:
-            client.connect(
-                name, port, username=user, key_filename=[path for path in identities if Path(path).is_file()] or None,
-                sock=sock, timeout=CONNECT_S, banner_timeout=CONNECT_S, auth_timeout=CONNECT_S,
-            )  # fmt: skip
-        except paramiko.BadHostKeyException as error:
-            raise keys.changed(error.key) from None
-        except paramiko.PasswordRequiredException:
-            raise BoardError(
-                f"{where}: the private key is encrypted, and no ssh-agent holds it.", hint="Run ssh-add, then try again."
-            ) from None
-        except paramiko.AuthenticationException as error:
-            raise BoardError(
-                f"{where} does not let this user in: {error}.",
-                hint=f"Tried: {', '.join(identities) or 'the default keys'} and the ssh-agent. "
-                f"Copy a key there: ssh-copy-id -p {port} {user + '@' if user else ''}{name}",
-            ) from None
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise LinkLost(
-                f"{where} does not speak SSH with us: {error or type(error).__name__}.", hint=f"Does this work? ssh {where}"
-            ) from None
-        self._clients.append(client)
-        self._open_transport(client).set_keepalive(KEEPALIVE_S)
-        return client
-
-    def _dial(self, name: str, port: int, where: str) -> socket.socket:
-        try:
-            sock = socket.create_connection((name, port), timeout=CONNECT_S)
-        except socket.gaierror as error:
-            raise BoardError(
-                f"No address is known for {name!r}: {error.strerror}.", hint="Mend HOST= or the inventory's host."
-            ) from None
-        except OSError as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else error.strerror
-            hint = "Is the board switched on, in this network, and its SSH server running?"
-            raise LinkLost(f"{where} cannot be reached: {reason}.", hint=hint) from None
-        with contextlib.suppress(OSError, AttributeError):  # not on every system; keepalives then notice later
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_LINK_MS)
-        return sock
-
-    def _through(self, jump: str, name: str, port: int, jumps: int) -> Any:
-        """A channel to the host from the last of the jump hosts, each reached through the one before."""
-        before, _, last = jump.rpartition(",")
-        user, _, rest = last.strip().rpartition("@")
-        host, _, port_text = rest.partition(":")
-        client = self._connect(host, user or None, int(port_text) if port_text else None, None, before or None, jumps + 1)
-        try:
-            return self._open_transport(client).open_channel("direct-tcpip", (name, port), ("127.0.0.1", 0), timeout=CONNECT_S)
-        except paramiko.SSHException as error:
-            raise LinkLost(f"{host} cannot reach {name}:{port}: {error}.", hint="Is the board on?") from None
-
-    def _open_transport(self, client: paramiko.SSHClient) -> paramiko.Transport:
-        transport = client.get_transport()
-        if transport is None or not transport.is_active():
-            raise LinkLost(f"The link to {self.board.name} is lost.")
-        return transport
-
-    def _find_home(self) -> str:
-        done = self.run(["sh", "-c", 'printf %s "${EDGESPARSE_HOME:-$HOME/.edgesparse}"'], timeout_s=HOME_S)
-        return done.stdout.decode()
-
-    # -- the interface -----------------------------------------------------------------------------------------------
+    def __init__(
+        self,
+        board: Board,
+        *,
+        accept_new_host_key: bool = False,
+        confirm: Callable[[str], bool] | None = None,
+        connect_timeout_s: float = CONNECT_S,
+        keepalive_s: float = KEEPALIVE_S,
+        dead_link_s: float = DEAD_LINK_S,
+    ) -> None:
+        self._board, self._timeout_s = board, connect_timeout_s
+        self._home: str | None = None
+        self._closed = threading.Event()
+        hops = route(board.host or board.name, board.user, board.port, board.identity_file)
+        self._links = connect(
+            hops, accept_new_host_key=accept_new_host_key, confirm=confirm, timeout_s=connect_timeout_s
+        )
+        self._link = self._links[-1]
+        threading.Thread(target=self._watch, args=(keepalive_s, dead_link_s), name="keepalive", daemon=True).start()
 
     @property
     def home(self) -> str:
-        """The store's absolute path on the board."""
+        if self._home is None:
+            script = 'printf "%s\\n%s\\n" "$HOME" "${EDGESPARSE_HOME:-$HOME/.edgesparse}"'
+            said = self.run(["sh", "-c", script], timeout_s=_COMMAND_S).stdout.decode(errors="replace")
+            user_home, _, store = said.removesuffix("\n").partition("\n")
+            home = self._board.home or store
+            self._home = user_home + home[1:] if home.startswith("~/") else home
+            if not self._home.startswith("/"):
+                raise BoardError(
+                    f"The store of {self._board.name} has no absolute path: {self._home!r}.",
+                    hint=f'Give one in the inventory: [boards.{self._board.name}] home = "/data/edgesparse"',
+                )
         return self._home
 
     def run(self, argv: list[str], *, input: bytes | None = None, timeout_s: float) -> Completed:
-        """See Transport."""
-        channel = self._session(argv)
         deadline = time.monotonic() + timeout_s
+        channel = self._start(argv)
         stdout, stderr = bytearray(), bytearray()
+        # The three directions share a window, so that each has to flow for the others not to stall.
+        readers = [_thread(_collect, channel.recv, stdout), _thread(_collect, channel.recv_stderr, stderr)]
+        _thread(_feed, channel, input or b"")
         try:
-            if input:
-                channel.sendall(input)
-            channel.shutdown_write()
-            while True:
-                while channel.recv_ready():
-                    stdout += channel.recv(CHUNK_BYTES)
-                while channel.recv_stderr_ready():
-                    stderr += channel.recv_stderr(CHUNK_BYTES)
-                # `eof_received` comes after all output, the exit status before or after it.
-                if channel.exit_status_ready() and (channel.eof_received or channel.closed):
-                    if not channel.recv_ready() and not channel.recv_stderr_ready():
-                        return Completed(channel.recv_exit_status(), bytes(stdout), bytes(stderr))
-                elif channel.closed or not self._open_transport(self._client).is_active():
-                    raise LinkLost(f"The link to {self.board.name} is lost.")
-                if time.monotonic() > deadline:
-                    raise BoardError(f"{argv[0]} did not end within {timeout_s:g} s on {self.board.name}.")
-                time.sleep(0.003)
-        except (OSError, paramiko.SSHException, EOFError) as error:
-            raise LinkLost(f"The link to {self.board.name} is lost: {error or type(error).__name__}.") from None
+            for reader in readers:
+                reader.join(max(0.0, deadline - time.monotonic()))
+            if any(reader.is_alive() for reader in readers) or not channel.status_event.wait(
+                max(0.0, deadline - time.monotonic())
+            ):
+                raise BoardError(f"{argv[0]} did not end within {timeout_s:g} s on {self._board.name}.")
+            returncode = channel.recv_exit_status()
         finally:
             channel.close()
+        if returncode < 0 and not self._link.is_active():
+            raise LinkLost(f"The link to {self._board.name} is lost.")
+        return Completed(returncode, bytes(stdout).partition(_BEGIN)[2], bytes(stderr))
 
-    def open(self, argv: list[str]) -> SshStream:
-        """See Transport."""
-        return SshStream(self._session(argv), self.board.name)
+    def open(self, argv: list[str]) -> _SshStream:
+        return _SshStream(self._link, self._start(argv), self._board.name)
 
-    def _session(self, argv: list[str]) -> paramiko.Channel:
+    def _start(self, argv: list[str]) -> paramiko.Channel:
         try:
-            channel = self._open_transport(self._client).open_session(timeout=CONNECT_S)
-            channel.exec_command(shlex.join(argv))
+            channel = self._link.open_session(timeout=self._timeout_s)
+            channel.exec_command(f"echo {_BEGIN.decode().strip()}; exec {shlex.join(argv)}")
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise LinkLost(f"The link to {self.board.name} is lost: {error or type(error).__name__}.") from None
+            raise LinkLost(f"The link to {self._board.name} is lost: {error or 'it hung up'}.") from None
         return channel
 
     def put(self, pairs: list[tuple[Path, str]], progress: Callable[[int], None]) -> int:
-        """See Transport."""
-        return put_files(self, pairs, progress, where=self.board.name)
+        return put_files(self, pairs, progress, where=self._board.name)
 
     def close(self) -> None:
-        """Close it, the jump hosts last."""
-        for client in reversed(self._clients):
-            client.close()
+        self._closed.set()
+        hang_up(self._links)
+
+    def _watch(self, keepalive_s: float, dead_link_s: float) -> None:
+        """Ask the board now and then whether it is there, and hang up when it does not answer.
+
+        TCP alone takes a quarter of an hour to give up, and behind a jump host it never does.
+        """
+        while not self._closed.wait(keepalive_s) and self._link.is_active():
+            silence = threading.Timer(dead_link_s, self._link.close)
+            silence.daemon = True
+            silence.start()
+            with contextlib.suppress(
+                paramiko.SSHException, OSError, EOFError
+            ):  # the link is gone, and users of it notice
+                self._link.global_request("keepalive@openssh.com", wait=True)
+            silence.cancel()
 
 
-class SshStream(LineStream):
-    """A command on the board and its channel."""
-
-    def __init__(self, channel: paramiko.Channel, board: str) -> None:
-        self._channel, self._board = channel, board
+class _SshStream(LineStream):
+    def __init__(self, link: paramiko.Transport, channel: paramiko.Channel, board: str) -> None:
         super().__init__()
+        self._link, self._channel, self._board = link, channel, board
+        self._before: bytes | None = b""  # what came before the command's own output; None once that has begun
 
     def _receive(self, timeout_s: float) -> bytes:
-        self._channel.settimeout(timeout_s)
-        return self._channel.recv(CHUNK_BYTES)  # raises TimeoutError
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._read_stderr()
+            left_s = deadline - time.monotonic()
+            self._channel.settimeout(max(0.0, min(left_s, _LOOK_AT_STDERR_S)))
+            try:
+                data = self._channel.recv(_CHUNK_BYTES)
+            except TimeoutError:
+                if left_s <= _LOOK_AT_STDERR_S:
+                    raise
+                continue
+            # To paramiko a broken link is one more end of output.
+            if not data and not self._link.is_active() and self._channel.exit_status < 0:
+                raise LinkLost(f"The link to {self._board} is lost.")
+            if data and self._before is not None:
+                self._before, begin, data = (self._before + data).partition(_BEGIN)
+                self._before = None if begin else self._before
+                if not data:
+                    continue
+            return data
 
-    def _receive_stderr(self) -> bytes:
-        try:
-            return self._channel.recv_stderr(CHUNK_BYTES)
-        except OSError:  # TimeoutError among them: `readline` sets one timeout for both
-            return b""
+    def _read_stderr(self) -> None:
+        while self._channel.recv_stderr_ready():
+            self._keep_tail(self._channel.recv_stderr(_CHUNK_BYTES))
 
     def write(self, data: bytes) -> None:
-        """See Stream."""
+        self._channel.settimeout(None)
         try:
-            self._channel.settimeout(None)
             self._channel.sendall(data)
-        except (OSError, paramiko.SSHException, EOFError) as error:
-            raise LinkLost(f"The link to {self._board} is lost: {error or type(error).__name__}.") from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise LinkLost(f"The link to {self._board} is lost, or the command there has ended: {error}.") from None
+
+    def stderr_tail(self) -> str:
+        self._read_stderr()
+        return super().stderr_tail()
 
     def close(self) -> None:
-        """Hang up."""
-        self._channel.close()
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # the link is lost: nobody is left to tell
+            self._channel.close()
 
 
-def _user_config() -> paramiko.SSHConfig:
-    path = Path("~/.ssh/config").expanduser()
-    if not path.is_file():
-        return paramiko.SSHConfig()
-    try:
-        return paramiko.SSHConfig.from_path(str(path))
-    except paramiko.ConfigParseError as error:
-        raise BoardError(f"{path} cannot be read: {error}.", hint="Mend the file; ssh itself would say the same.") from None
+def _thread(target: Callable[..., None], *args: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def _collect(receive: Callable[[int], bytes], into: bytearray) -> None:
+    while chunk := receive(_CHUNK_BYTES):
+        into += chunk
+
+
+def _feed(channel: paramiko.Channel, data: bytes) -> None:
+    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # a command may end without reading its input
+        channel.sendall(data)
+        channel.shutdown_write()

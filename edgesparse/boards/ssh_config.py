@@ -49,7 +49,12 @@ def route(host: str, user: str | None, port: int | None, identity_file: str | No
 
 
 def _route(
-    config: paramiko.SSHConfig, host: str, user: str | None, port: int | None, identity_file: str | None, on_the_way: list[str]
+    config: paramiko.SSHConfig,
+    host: str,
+    user: str | None,
+    port: int | None,
+    identity_file: str | None,
+    on_the_way: list[str],
 ) -> list[Hop]:
     if host in on_the_way or len(on_the_way) >= _MOST_HOPS:
         raise BoardError(
@@ -103,7 +108,7 @@ def _load() -> paramiko.SSHConfig:
     config = paramiko.SSHConfig()
     for file in (_user_config(), SYSTEM_CONFIG):
         try:
-            config.parse(iter(_lines(file, 0)))  # type: ignore[arg-type]
+            config.parse(iter(_lines(file, 0)))
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError, paramiko.ConfigParseError) as error:

@@ -56,7 +56,9 @@ class HostKeyCheck:
         lines = list(self._lines(name))
         shown = f"{_kind(key)} key {key.fingerprint}"
         if any(line.revoked and line.key == key for line in lines):
-            raise BoardError(f"The host {name} showed the {shown}, which is marked as revoked.", hint="Do not connect to it.")
+            raise BoardError(
+                f"The host {name} showed the {shown}, which is marked as revoked.", hint="Do not connect to it."
+            )
         known = [line for line in lines if not line.revoked]
         if any(line.key == key for line in known):
             return
@@ -65,8 +67,8 @@ class HostKeyCheck:
             files = dict.fromkeys(line.file for line in known)
             commands = " && ".join(f"ssh-keygen -R {_quote(name)} -f {_quote(str(file))}" for file in files)
             raise BoardError(
-                f"The host key of {name} has changed: it showed the {shown}; known is {expected}. Either the board was set up "
-                "anew, or somebody stands between.",
+                f"The host key of {name} has changed: it showed the {shown}; known is {expected}. Either the board was "
+                "set up anew, or somebody stands between.",
                 hint=f"If you know that it was set up anew, remove the old key: {commands}",
             )
         question = f"The host {name} is not known. Its {shown}. Trust it and remember the key?"
@@ -91,7 +93,9 @@ class HostKeyCheck:
                 revoked = marker == "@revoked"
                 fields = rest if revoked else line.strip()
                 # Other markers name certificate authorities, which paramiko does not check: such a host is unknown.
-                if fields.startswith(("#", "@")) or not any(_names(pattern, name) for pattern in fields.partition(" ")[0].split(",")):
+                if fields.startswith(("#", "@")) or not any(
+                    _names(pattern, name) for pattern in fields.partition(" ")[0].split(",")
+                ):
                     continue
                 with contextlib.suppress(InvalidHostKey, paramiko.SSHException):  # a line that ssh, too, would skip
                     entry = HostKeyEntry.from_line(fields)
@@ -108,7 +112,9 @@ class HostKeyCheck:
             with file.open("a", encoding="utf-8") as lines:
                 lines.write("\n" * ends_open + f"{name} {key.get_name()} {key.get_base64()}\n")
         except OSError as error:
-            raise BoardError(f"The key of {name} cannot be written to {file}: {error.strerror}.", hint="Correct its permissions.") from None
+            raise BoardError(
+                f"The key of {name} cannot be written to {file}: {error.strerror}.", hint="Correct its permissions."
+            ) from None
 
 
 class Login:
@@ -129,7 +135,7 @@ class Login:
     def authenticate(self, transport: paramiko.Transport, user: str) -> bool:
         """Log in with the first key that the host takes; False when it takes none.
 
-        `tried` then says which keys there were and what became of each, `encrypted` which files only a passphrase opens.
+        `tried` then says which keys there were and what became of each, `encrypted` which files need a passphrase.
         """
         for name, load in self._candidates():
             if not transport.is_active():  # the host ends a connection after a few refused keys (MaxAuthTries)

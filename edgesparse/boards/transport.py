@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -19,6 +18,10 @@ _MISSING_S = 60.0
 
 class LinkLost(BoardError, ConnectionError):
     """The link to the board broke, or nobody answers at its other end; what runs there may go on."""
+
+
+class Unreachable(LinkLost):
+    """The board does not answer just now: refused, timed out, no way there."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def missing(transport: Transport, names: Iterable[str]) -> list[str]:
     wanted = list(names)
     if not wanted:
         return []
-    done = transport.run(["sh", "-c", _MISSING], input="".join(f"{name}\n" for name in wanted).encode(), timeout_s=_MISSING_S)
+    done = transport.run(
+        ["sh", "-c", _MISSING], input="".join(f"{name}\n" for name in wanted).encode(), timeout_s=_MISSING_S
+    )
     if done.returncode:
         raise BoardError(f"The board could not say which files it has: {done.stderr.decode(errors='replace').strip()}.")
     absent = set(done.stdout.decode().split("\n"))
@@ -96,22 +101,15 @@ def missing(transport: Transport, names: Iterable[str]) -> list[str]:
 
 
 class LineStream(ABC):
-    """Lines from the chunks that `_receive` gives, and the tail of stderr, which a thread reads so that it never blocks."""
+    """Lines from the chunks that `_receive` gives, and the tail of what `_keep_tail` is given."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._ended = False
         self._tail = bytearray()
-        self._drain = threading.Thread(target=self._keep_tail, name="stderr", daemon=True)
-        self._drain.start()
 
     @abstractmethod
     def _receive(self, timeout_s: float) -> bytes:
         """Some bytes of stdout, b"" at its end; TimeoutError, LinkLost."""
-
-    @abstractmethod
-    def _receive_stderr(self) -> bytes:
-        """Some bytes of stderr, b"" at its end."""
 
     def readline(self, timeout_s: float) -> bytes:
         deadline, searched = time.monotonic() + timeout_s, 0
@@ -119,7 +117,6 @@ class LineStream(ABC):
             searched = len(self._buffer)
             chunk = self._receive(max(0.0, deadline - time.monotonic()))
             if not chunk:
-                self._ended = True
                 end = len(self._buffer) - 1
                 break
             self._buffer += chunk
@@ -128,11 +125,8 @@ class LineStream(ABC):
         return line
 
     def stderr_tail(self) -> str:
-        if self._ended:
-            self._drain.join(timeout=1.0)  # what it said last may come after the end of its output
         return self._tail.decode(errors="replace")
 
-    def _keep_tail(self) -> None:
-        while chunk := self._receive_stderr():
-            self._tail += chunk
-            del self._tail[:-STDERR_TAIL_BYTES]
+    def _keep_tail(self, chunk: bytes) -> None:
+        self._tail += chunk
+        del self._tail[:-STDERR_TAIL_BYTES]

@@ -42,10 +42,13 @@ def choose(model: Any, recipe: Recipe) -> list[Choice]:
     """
     pattern = patterns.parse_pattern(recipe.pattern)
     choices: list[Choice] = []
-    for name, layer, calls in weighted_layers(model):
+    weighted = list(weighted_layers(model))
+    for name, layer, calls in weighted:
         kind = type(layer).__name__
         shape = kernel(layer).shape
         reason = _reason(name, layer, calls, shape, pattern, recipe, is_first=not choices)
+        if not reason and isinstance(pattern, patterns.Filter) and layer is weighted[-1][1]:
+            reason = "left as the last layer: its outputs are the classes"
         choices.append(Choice(name, kind, shape, reason, "" if reason else engine_for(kind, shape, pattern)))
     if not any(choice.pruned for choice in choices):
         left = "; ".join(f"{choice.name}: {choice.reason}" for choice in choices) or "it has no layer with weights"
@@ -124,5 +127,5 @@ def _reason(
     if unselected := recipe.unselected(name):
         return unselected
     if is_first and not recipe.first_layer:
-        return "first layer: few weights, and accuracy hangs on them (first_layer = true prunes it)"
+        return "left as the first layer: few weights, and accuracy hangs on them (first_layer = true prunes it)"
     return patterns.misfit(shape, pattern) or ""

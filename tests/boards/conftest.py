@@ -1,20 +1,49 @@
+"""Both transports, reached for real: this machine, and an OpenSSH server on loopback."""
+
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edgesparse.boards import reach
+from edgesparse.boards.inventory import Board, resolve
+from edgesparse.boards.transport import Transport
+from tests.sshd import Sshd
+from tests.sshd import make_sshd as make_sshd
+from tests.sshd import sshd as sshd
+
+
+@pytest.fixture(params=["local", "ssh"])
+def board(request: pytest.FixtureRequest) -> Board:
+    """This machine, and the same over SSH."""
+    if request.param == "local":
+        return resolve("local")
+    server: Sshd = request.getfixturevalue("sshd")
+    return resolve("x86-64", host=server.host)
+
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB: a tmpfs where this user may mount one, else /dev/full is no substitute and the test
-    fails."""
-    directory = tmp_path / "small"
-    directory.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)], capture_output=True)
-    if mount.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield directory
-    subprocess.run(["umount", "-l", str(directory)], check=True)
+def transport(board: Board) -> Iterator[Transport]:
+    """The board, reached."""
+    transport = reach(board)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def local_transport() -> Iterator[Transport]:
+    """This machine, reached."""
+    transport = reach(resolve("local"))
+    yield transport
+    transport.close()
+
+
+def make_files(directory: Path, *sizes: int) -> list[Path]:
+    """Files of these sizes, no two alike."""
+    directory.mkdir(exist_ok=True)
+    paths = [directory / f"file{number}" for number in range(len(sizes))]
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        path.write_bytes((f"{number} ".encode() * (size // 2 + 1))[:size])
+    return paths

@@ -99,7 +99,7 @@ def test_both_engines_follow_one_schedule(model: Any, data: Data) -> None:
 
 
 def test_a_recipe_that_fits_nothing_is_refused_with_every_reason(model: Any, data: Data) -> None:
-    with pytest.raises(RecipeError, match=r"first: .*; point: block 64x1 needs 64 outputs.*; depthwise: "):
+    with pytest.raises(RecipeError, match=r"first: .*; point: block 64x1 .*; depthwise: "):
         prune(model, recipe("block 64x1", 0.5), data)
 
 
@@ -248,3 +248,9 @@ def test_a_report_that_is_missing_or_damaged(tmp_path: Path) -> None:
     (tmp_path / "pruning.json").write_text('{"version": 1}')
     with pytest.raises(ModelError, match="damaged"):
         read_report(tmp_path)
+
+
+def test_filter_pruning_never_takes_a_class_away(model: Any) -> None:
+    choices = choose(model, recipe("filter", 0.5))
+    assert choices[-1].reason == "left as the last layer: its outputs are the classes"
+    assert any(choice.pruned for choice in choices)

@@ -1,0 +1,213 @@
+"""The whole path on this machine and over a real OpenSSH server: the same steps, the same shape of result."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesparse import bench, deploy
+from edgesparse.bench import attach
+from edgesparse.boards.inventory import Board, resolve
+from edgesparse.convert import Bundle
+from edgesparse.report.export import to_json
+from edgesparse.store import Run, RunRecord
+from tests.sshd import Sshd
+
+CELLS = 6  # dense, unstructured, block-4x1 x builtin, xnnpack
+
+
+@pytest.fixture(params=["local", "ssh"])
+def board(request: pytest.FixtureRequest) -> Board:
+    if request.param == "local":
+        request.addfinalizer(stop_local_agent)
+        return resolve("local")
+    return over_ssh(request.getfixturevalue("sshd"))
+
+
+def over_ssh(server: Sshd) -> Board:
+    """The server as a board whose Python has the runtime already."""
+    inventory = Path(os.environ["EDGESPARSE_CONFIG"])
+    inventory.parent.mkdir(parents=True, exist_ok=True)
+    inventory.write_text(
+        f'version = 1\n[boards.loop]\ntype = "x86-64"\nhost = "{server.host}"\npython = "{sys.executable}"\nthreads = [1]\n'
+    )
+    return resolve("loop")
+
+
+def stop_local_agent() -> None:
+    subprocess.run([sys.executable, "-m", "edgesparse.cli", "agent", "stop", "--force"], check=False)
+
+
+def shape(document: Any) -> Any:
+    """A JSON document with its keys alone; lists by their first element."""
+    if isinstance(document, dict):
+        return {key: shape(value) for key, value in document.items() if key not in ("temperature_c",)}
+    return [shape(document[0])] if isinstance(document, list) and document and isinstance(document[0], dict) else None
+
+
+def quick_bench(bundle: Bundle, board: Board, on_message: Callable[[Any], None] = lambda message: None) -> Run:
+    return bench(bundle, board, rounds=(6, 6), samples=15, on_message=on_message)
+
+
+def test_deploying_twice_moves_nothing_and_takes_no_time(bundle: Bundle, board: Board) -> None:
+    first = deploy(bundle, board)
+    assert first.pushed.moved_bytes > 0
+    assert [check["status"] for check in first.checks] == ["ok"] * CELLS
+    started = time.perf_counter()
+    second = deploy(bundle, board)
+    took_s = time.perf_counter() - started
+    assert second.pushed.moved_bytes == second.pushed.moved == 0
+    assert all(check["cached"] for check in second.checks)
+    assert took_s < 2, f"the second deploy took {took_s:.2f} s"
+
+
+def test_a_comparison_has_every_number(bundle: Bundle, board: Board) -> None:
+    document = to_json(quick_bench(bundle, board).comparison())
+    json.dumps(document, allow_nan=False)
+    assert [variant["name"] for variant in document["variants"]] == ["dense", "unstructured", "block-4x1"]
+    for variant in document["variants"]:
+        assert 0 < variant["density"] <= 1
+        assert variant["bytes"] > 1000
+        assert 0 <= variant["accuracy"] <= 1
+        assert [row["backend"] for row in variant["backends"]] == ["builtin", "xnnpack"]
+        for row in variant["backends"]:
+            assert row["status"] == "ok"
+            assert len(row["samples_ms"]) == row["count"] == 6 * 15
+            low, high = row["interval_ms"]
+            assert low <= row["median_ms"] <= high
+            assert row["parity"]["ok"]
+            assert row["path"]["requested"] == ("dense" if variant["name"] == "dense" else "sparse")
+            assert row["path"]["taken"] in ("sparse", "dense")
+
+
+def test_the_same_run_has_the_same_shape_over_ssh(
+    bundle: Bundle, sshd: Sshd, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(stop_local_agent)
+    here, there = quick_bench(bundle, resolve("local")), quick_bench(bundle, over_ssh(sshd))
+    assert shape(to_json(here.comparison())) == shape(to_json(there.comparison()))
+
+
+def test_a_link_that_is_cut_in_the_middle_costs_no_sample(bundle: Bundle, sshd: Sshd) -> None:
+    cuts: list[int] = []
+
+    def cut_now_and_then(message: Any) -> None:
+        if message["type"] == "record" and message["record"]["seq"] in (9, 20, 33):
+            cuts.append(sshd.cut())
+
+    run = quick_bench(bundle, over_ssh(sshd), cut_now_and_then)
+    assert len(cuts) == 3
+    assert all(cuts)
+    records = run.record.records()
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    samples = [(record["cell"], record["round"]) for record in records if record["type"] == "samples"]
+    assert len(samples) == len(set(samples)) == CELLS * 6
+    assert sum(len(record["latency_ns"]) for record in records if record["type"] == "samples") == CELLS * 6 * 15
+
+
+def test_a_host_that_is_killed_picks_the_run_up_again(bundle: Bundle, sshd: Sshd) -> None:
+    over_ssh(sshd)
+    command = [sys.executable, "-m", "edgesparse.cli", "bench", str(bundle.path), "--board", "loop", "--rounds", "6"]
+    host = subprocess.Popen([*command, "--samples", "15"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    runs = Path(os.environ["EDGESPARSE_DATA"]) / "runs"
+    wait_until(lambda: any(path.stat().st_size > 20_000 for path in runs.glob("*/journal.jsonl")))
+    host.kill()
+    host.wait()
+    left = RunRecord.last()
+    assert not left.finished
+    run = attach(left.id)
+    records = run.record.records()
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    assert records[-1]["status"] == "finished"
+    assert sum(record["type"] == "samples" for record in records) == CELLS * 6
+
+
+def test_ctrl_c_frees_the_board_and_keeps_what_there_is(bundle: Bundle, sshd: Sshd) -> None:
+    board = over_ssh(sshd)
+    deploy(bundle, board)
+    command = [sys.executable, "-m", "edgesparse.cli", "bench", str(bundle.path), "--board", "loop", "--rounds", "500"]
+    host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    runs = Path(os.environ["EDGESPARSE_DATA"]) / "runs"
+    wait_until(lambda: any(path.stat().st_size > 10_000 for path in runs.glob("*/journal.jsonl")))
+    host.send_signal(signal.SIGINT)
+    out, err = host.communicate(timeout=30)
+    assert host.returncode == 130
+    assert out == b""
+    assert b"Traceback" not in err
+    assert b"Interrupted" in err
+    status = json.loads(cli("agent", "status", "--board", "loop", "--json").stdout)
+    assert status["state"] == "idle"
+    assert status["ended"][0]["status"] == "cancelled"
+    last = RunRecord.last()
+    assert last.records()[-1] == {**last.records()[-1], "type": "finished", "status": "cancelled"}
+    assert cli("report", "--last", "--json").returncode == 0
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3])
+def test_ctrl_c_while_deploying_leaves_no_half(bundle: Bundle, sshd: Sshd, after_s: float) -> None:
+    over_ssh(sshd)
+    command = [sys.executable, "-m", "edgesparse.cli", "deploy", str(bundle.path), "--board", "loop"]
+    host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(after_s)
+    host.send_signal(signal.SIGINT)
+    _, err = host.communicate(timeout=30)
+    assert host.returncode in (0, 130), err.decode()
+    time.sleep(0.5)
+    assert [path for path in sshd.board_home.rglob(".part-*")] == []
+    done = cli("deploy", str(bundle.path), "--board", "loop", "--json")
+    assert done.returncode == 0, done.stderr
+    assert all(check["status"] == "ok" for check in json.loads(done.stdout)["checks"])
+
+
+def test_two_hosts_at_once_are_measured_one_after_the_other(bundle: Bundle, sshd: Sshd) -> None:
+    board = over_ssh(sshd)
+    deploy(bundle, board)
+    runs: list[Run] = []
+    threads = [threading.Thread(target=lambda: runs.append(quick_bench(bundle, board))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    spans = sorted((run.record.records()[0]["t_ns"], run.record.records()[-1]["t_ns"]) for run in runs)
+    assert spans[0][1] < spans[1][0]
+
+
+def test_a_board_without_a_runtime_is_given_one(bundle: Bundle, sshd: Sshd, bare_python: Path) -> None:
+    inventory = over_ssh(sshd)
+    del inventory
+    config = Path(os.environ["EDGESPARSE_CONFIG"])
+    config.write_text(config.read_text().replace(sys.executable, str(bare_python)))
+    deployment = deploy(bundle, resolve("loop"))
+    assert [check["status"] for check in deployment.checks] == ["ok"] * CELLS
+    assert deployment.runtime["python"] == str(bare_python)
+    runtimes = [path.name for path in (sshd.board_home / "runtimes").iterdir()]
+    deploy(bundle, resolve("loop"))
+    assert [path.name for path in (sshd.board_home / "runtimes").iterdir()] == runtimes
+
+
+@pytest.fixture
+def bare_python(tmp_path: Path) -> Path:
+    """A Python on the board with nothing installed."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    return tmp_path / "bare" / "bin" / "python"
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "edgesparse.cli", *arguments], capture_output=True, text=True, check=False)
+
+
+def wait_until(condition: Callable[[], bool], within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        time.sleep(0.05)

@@ -1,0 +1,189 @@
+"""Intervals and comparisons, against scipy, against known cases, and by simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import binomtest, mannwhitneyu, quantile_test
+
+from edgesparse import stats
+
+Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
+
+RUNS = 3000
+
+# Noise between launches, as the logarithm of their medians: what a quiet board, a busy one, memory placement that falls
+# into two groups, and a board where now and then something else runs look like.
+NOISES: dict[str, Noise] = {
+    "normal": lambda rng, size: rng.normal(0, 0.01, size),
+    "lognormal": lambda rng, size: 0.01 * rng.lognormal(0, 1, size),
+    "two groups": lambda rng, size: rng.normal(0, 0.004, size) + 0.05 * (rng.random(size) < 0.3),
+    "disturbed": lambda rng, size: rng.normal(0, 0.01, size) + rng.exponential(0.1, size) * (rng.random(size) < 0.15),
+}
+
+latencies = st.lists(st.floats(0.01, 1000), min_size=6, max_size=40, unique=True)
+
+
+@pytest.mark.parametrize("launches", [6, 7, 8, 10, 12])
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_median_s_interval_holds_it_in_95_percent_of_the_runs(noise: str, launches: int) -> None:
+    rng = np.random.default_rng(launches)
+    truth = float(np.median(np.exp(NOISES[noise](rng, (1000, 1000)))))
+    inside = 0
+    for medians in np.exp(NOISES[noise](rng, (RUNS, launches))):
+        low, high = stats.median_interval(medians) or (math.nan, math.nan)
+        inside += low <= truth <= high
+    assert 0.925 <= inside / RUNS <= 0.98
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.2], ids=["steady", "slowing down by 20 %"])
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_ratio_s_interval_holds_it_and_equal_cells_are_called_equal(noise: str, drift: float) -> None:
+    rng = np.random.default_rng(5)
+    for launches in (6, 8, 12):
+        inside = faster = slower = 0
+        heat = drift * np.linspace(0, 1, launches)
+        dense, equal = (NOISES[noise](rng, (RUNS, launches)) + heat for _ in range(2))
+        for one, other in zip(np.exp(dense), np.exp(equal), strict=True):
+            ratio = stats.compare(dict(enumerate(one)), dict(enumerate(other)))
+            low, high = ratio.interval or (math.nan, math.nan)
+            inside += low <= 1 <= high
+            faster += ratio.verdict == "faster"
+            slower += ratio.verdict == "slower"
+        assert 0.925 <= inside / RUNS <= 0.98
+        assert faster / RUNS < 0.05
+        assert slower / RUNS < 0.05
+
+
+def test_samples_that_are_alike_within_a_launch_do_not_narrow_the_interval() -> None:
+    """From raw samples: launches differ by 2 %, the 70 samples inside one by 0.5 %. Pooling them would claim far
+    more than eight launches can know."""
+    rng = np.random.default_rng(8)
+    inside = 0
+    for _ in range(1000):
+        launches = rng.normal(0, 0.02, (8, 1)) + rng.normal(0, 0.005, (8, 70))
+        low, high = stats.median_interval(np.median(np.exp(launches), axis=1)) or (math.nan, math.nan)
+        inside += low <= 1 <= high
+    assert 0.925 <= inside / 1000 <= 0.98
+
+
+def test_pairs_see_through_a_drift_that_hides_the_difference_from_an_unpaired_test() -> None:
+    rng = np.random.default_rng(3)
+    found = found_unpaired = 0
+    for _ in range(300):
+        heat = np.linspace(0, 0.2, 8)
+        dense = np.exp(rng.normal(0, 0.01, 8) + heat)
+        variant = np.exp(rng.normal(0, 0.01, 8) + heat) / 1.05
+        found += stats.compare(dict(enumerate(dense)), dict(enumerate(variant))).verdict == "faster"
+        found_unpaired += mannwhitneyu(dense, variant).pvalue < 0.05
+    assert found / 300 > 0.98
+    assert found_unpaired / 300 < 0.1
+
+
+@given(latencies)
+def test_the_interval_lies_between_two_of_the_sign_test_s(values: list[float]) -> None:
+    low, high = stats.median_interval(values) or (math.nan, math.nan)
+    outer = quantile_test(values, q=float(np.median(values)), p=0.5).confidence_interval(0.95)
+    assert outer.low - 1e-9 <= low <= np.median(values) + 1e-9
+    assert np.median(values) - 1e-9 <= high <= outer.high + 1e-9
+    inner = int(np.searchsorted(np.sort(values), outer.low)) + 1  # the next depth inwards covers less than 95 %
+    assert low <= np.sort(values)[inner] + 1e-9
+
+
+def test_a_known_interval() -> None:
+    """10 values: 97.9 % between the 2nd and the 9th, 89.1 % between the 3rd and the 8th. 95 % is step 0.324 of the way
+    down, which the method turns into 8 x 0.324 / (2 + 6 x 0.324) = 0.658 of the way between the values."""
+    low, high = stats.median_interval(range(1, 11)) or (math.nan, math.nan)
+    assert low == pytest.approx(2.658, abs=1e-3)
+    assert high == pytest.approx(8.342, abs=1e-3)
+
+
+@given(latencies)
+def test_the_p_value_lies_between_two_steps_of_the_sign_test(values: list[float]) -> None:
+    logs = np.log(values)
+    above, below = int((logs > 0).sum()), int((logs < 0).sum())
+    p_value = stats.sign_p_value(logs)
+    assert 0 < p_value <= 1
+    if 0 in (above, below) and above != below and above + below == len(logs):
+        assert p_value == pytest.approx(binomtest(above, len(logs)).pvalue)
+    elif above + below == len(logs):
+        fewer = min(above, below)
+        assert p_value <= binomtest(fewer, len(logs)).pvalue + 1e-9
+        assert p_value >= binomtest(fewer - 1, len(logs)).pvalue - 1e-9
+
+
+@given(latencies)
+def test_verdict_interval_and_p_value_agree(values: list[float]) -> None:
+    variant = dict(enumerate(values))
+    dense = dict(enumerate(reversed(values)))
+    ratio = stats.compare(dense, variant)
+    low, high = ratio.interval or (math.nan, math.nan)
+    assert (ratio.verdict == "no difference") == (low <= 1 <= high)
+    assert ratio.value is not None and low <= ratio.value * (1 + 1e-9) and ratio.value <= high * (1 + 1e-9)
+    assert ratio.p_value is not None
+    if abs(ratio.p_value - 0.05) > 1e-9:
+        assert (ratio.verdict == "no difference") == (ratio.p_value > 0.05)
+
+
+def test_twice_as_fast_in_every_round() -> None:
+    variant = {0: 1.0, 1: 1.1, 2: 1.2, 3: 1.0, 4: 1.0, 5: 1.1}
+    ratio = stats.compare({number: 2 * latency_ms for number, latency_ms in variant.items()}, variant)
+    assert ratio.verdict == "faster"
+    assert ratio.value == pytest.approx(2)
+    assert ratio.interval == pytest.approx((2, 2))
+    assert ratio.p_value == pytest.approx(2 / 2**6)
+
+
+def test_identical_latencies_are_no_difference() -> None:
+    same = dict.fromkeys(range(8), 1.5)
+    assert stats.compare(same, same) == stats.Ratio(1.0, (1.0, 1.0), 1.0, "no difference")
+
+
+def test_swapping_the_cells_turns_the_ratio_round() -> None:
+    rng = np.random.default_rng(0)
+    one, other = dict(enumerate(rng.lognormal(0, 0.1, 9))), dict(enumerate(rng.lognormal(0.3, 0.1, 9)))
+    there, back = stats.compare(other, one), stats.compare(one, other)
+    assert there.interval and back.interval and there.value and back.value
+    assert there.value == pytest.approx(1 / back.value)
+    assert there.interval == pytest.approx((1 / back.interval[1], 1 / back.interval[0]))
+    assert (there.verdict, back.verdict) == ("faster", "slower")
+    assert there.p_value == pytest.approx(back.p_value)
+
+
+def test_too_few_launches_give_a_ratio_without_interval() -> None:
+    assert stats.median_interval([1.0] * 5) is None
+    ratio = stats.compare(dict.fromkeys(range(5), 2.0), dict.fromkeys(range(5), 1.0))
+    assert (ratio.interval, ratio.p_value, ratio.verdict) == (None, None, "too few launches")
+    assert ratio.value == pytest.approx(2)
+    assert stats.compare({0: 1.0}, {1: 1.0}) == stats.Ratio(None, None, None, "too few launches")
+
+
+def test_only_rounds_that_both_have_are_paired() -> None:
+    dense = {number: 2.0 for number in range(8)} | {8: 100.0}
+    variant = {number: 1.0 for number in range(8)} | {9: 100.0}
+    assert stats.compare(dense, variant).interval == pytest.approx((2, 2))
+
+
+def test_tail_percentiles_need_their_samples() -> None:
+    assert stats.p90(range(63)) is None
+    assert stats.p90(range(101)) == pytest.approx(90)
+    assert stats.p99(range(661)) is None
+    assert stats.p99(range(1001)) == pytest.approx(990)
+
+
+def test_widths() -> None:
+    assert stats.half_width_share(2.0, (1.9, 2.1)) == pytest.approx(0.05)
+    assert stats.farthest_share([1.0, 1.0, 1.3, 0.9]) == pytest.approx(0.3)
+    assert stats.farthest_share([]) == 0
+
+
+def test_many_launches_are_quick_and_approach_the_normal_interval() -> None:
+    values = np.random.default_rng(1).normal(0, 1, 10_000)
+    low, high = stats.median_interval(values) or (math.nan, math.nan)
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(math.pi / 2) / 100, rel=0.05)
