@@ -27,7 +27,7 @@ from edgesparse.errors import EdgesparseError
 if TYPE_CHECKING:
     from edgesparse.prune import EpochDone
 
-PIPE_COLUMNS = 120
+PIPE_COLUMNS = 140
 
 # Without a terminal there is no width to fit; COLUMNS decides if somebody set it.
 _piped = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS

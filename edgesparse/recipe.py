@@ -19,10 +19,10 @@ power = 3
 updates = 30               # how often masks are chosen anew between begin and end
 
 [fine_tune]
-epochs = 12
+epochs = 4
 batch_size = 32
 optimizer = "adam"         # adam, adamw, sgd, rmsprop
-learning_rate = 0.001
+learning_rate = 0.001      # falls to zero along a cosine
 seed = 0
 """
 
@@ -67,9 +67,9 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class FineTune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Training while and after the masks are chosen."""
+    """Training while and after the masks are chosen; the learning rate falls to zero along a cosine."""
 
-    epochs: int = 12
+    epochs: int = 4
     batch_size: int = 32
     optimizer: Optimizer = "adam"
     learning_rate: float = 1e-3

@@ -1,11 +1,12 @@
 """Runs on the host's disk: what was asked, the bundle's manifest, and every record as the board sent it.
 
-`<data>/runs/<id>/` holds run.json, manifest.json and journal.jsonl. Samples are kept raw and whole; summaries are computed
-from them, never stored instead.
+`<data>/runs/<id>/` holds run.json, manifest.json and journal.jsonl. Samples are kept raw and whole; summaries are
+computed from them, never stored instead.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -66,8 +67,8 @@ class RunRecord:
                 f"{path / RUN} has version {self.about.get('version')!r}; this edgesparse reads version {VERSION}.",
                 hint="Read it with the edgesparse that measured it.",
             )
-        self._drop_torn_line()
-        self.last_seq = max((record["seq"] for record in self.records()), default=0)
+        self._end, self.last_seq = 0, 0
+        self._look_at_journal()
 
     @classmethod
     def load(cls, run: str | Path) -> RunRecord:
@@ -121,38 +122,63 @@ class RunRecord:
         return bool(records) and records[-1]["type"] == "finished"
 
     def records(self) -> list[Record]:
-        """Every record, in order."""
-        path = self.path / JOURNAL
-        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+        """Every record, in order. A line that is still being written, or that a kill tore, is not one yet.
+
+        Raises:
+            UsageError: the journal is damaged.
+        """
+        lines = self._whole_lines()
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise UsageError(
+                f"Expected one record a line in {self.path / JOURNAL}, found something else ({error}).",
+                hint="The file was damaged after it was written; measure again.",
+            ) from None
 
     def append(self, records: Sequence[Record]) -> None:
-        """Keep records; those that are here already are dropped.
+        """Keep records; those that are here already are dropped. What this returns from is on the disk.
+
+        Several processes may collect one run: each appends only what none has yet.
 
         Raises:
             MeasurementError: one is missing in between.
         """
-        lines = []
-        for record in records:
-            if record["seq"] <= self.last_seq:
-                continue
-            if record["seq"] != self.last_seq + 1:
-                raise MeasurementError(
-                    f"Run {self.id}: expected record {self.last_seq + 1}, found {record['seq']}.",
-                    hint=f"Collect it again: edgesparse bench --attach {self.id}",
-                )
-            lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-            self.last_seq = record["seq"]
-        with (self.path / JOURNAL).open("ab") as file:
-            file.write(b"".join(lines))
+        with (self.path / JOURNAL).open("ab", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_size != self._end:
+                self._look_at_journal()
+                file.truncate(self._end)  # a line that a kill left half-written; the board sends that record again
+            lines, last_seq = [], self.last_seq
+            for record in records:
+                if record["seq"] <= last_seq:
+                    continue
+                if record["seq"] != last_seq + 1:
+                    raise MeasurementError(
+                        f"Run {self.id}: expected record {last_seq + 1}, found {record['seq']}.",
+                        hint=f"Collect it again: edgesparse bench --attach {self.id}",
+                    )
+                lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+                last_seq = record["seq"]
+            rest = b"".join(lines)
+            size = len(rest)
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(self._end)  # a full disk may have taken half of it
+                raise
+        self._end, self.last_seq = self._end + size, last_seq
 
-    def _drop_torn_line(self) -> None:
-        """Cut off a last line that a kill left half-written; the board sends that record again."""
+    def _whole_lines(self) -> list[bytes]:
         path = self.path / JOURNAL
-        if path.exists():
-            data = path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if whole != data:
-                os.truncate(path, len(whole))
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
+
+    def _look_at_journal(self) -> None:
+        self._end = sum(map(len, self._whole_lines()))
+        self.last_seq = max((record["seq"] for record in self.records()), default=0)
 
 
 class Run:

@@ -87,6 +87,10 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         x = layers.GlobalAveragePooling2D()(x)
         return layers.Dense(8, name="fc2")(layers.Dense(32, activation="relu", name="fc1")(x))
 
+    def kept(x: Any) -> Any:
+        # With a fixed batch the converter drops Flatten, and the kept dimensions reach FULLY_CONNECTED.
+        return layers.Dense(8, name="fc1")(layers.Flatten()(layers.GlobalAveragePooling2D(keepdims=True)(x)))
+
     def convolved(x: Any) -> Any:
         return layers.Flatten()(layers.Conv2D(16, 1, name="head")(layers.GlobalAveragePooling2D(keepdims=True)(x)))
 
@@ -124,6 +128,7 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         "same_stem": (net(same="stem"), "unstructured", 0.8),
         "same_padding": (net(same="dw2"), "unstructured", 0.8),
         "one_channel": (net(channels=1), "unstructured", 0.8),
+        "pooled_kept": (net(head=kept), "unstructured", 0.8),
         "pooled_conv": (net(head=convolved), "unstructured", 0.8),
         "no_pooling": (net(head=unpooled), "unstructured", 0.8),
         "squeeze_excite": (net(squeeze), "unstructured", 0.8),

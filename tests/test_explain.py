@@ -31,6 +31,7 @@ XNNPACK: dict[str, str | dict[str, str]] = {
     "same_stem": "dense",
     "same_padding": "wrong",
     "one_channel": "dense",
+    "pooled_kept": "sparse",
     "pooled_conv": {"ai-edge-litert": "fails", "tflite-runtime": "sparse"},
     "no_pooling": "dense",
     "squeeze_excite": "sparse",

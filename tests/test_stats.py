@@ -39,38 +39,66 @@ def test_the_median_s_interval_holds_it_in_95_percent_of_the_runs(noise: str, la
     for medians in np.exp(NOISES[noise](rng, (RUNS, launches))):
         low, high = stats.median_interval(medians) or (math.nan, math.nan)
         inside += low <= truth <= high
-    assert 0.925 <= inside / RUNS <= 0.98
+    assert inside / RUNS >= 0.94
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_bootstrap_would_not(noise: str) -> None:
+    """Why the percentile bootstrap is not used: with 7 launches it is right in fewer than 9 of 10 runs."""
+    rng = np.random.default_rng(7)
+    truth = float(np.median(NOISES[noise](rng, (1000, 1000))))
+    values = NOISES[noise](rng, (RUNS, 7))
+    resampled = np.median(values[:, rng.integers(0, 7, (400, 7))], axis=2)
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=1)
+    assert ((low <= truth) & (truth <= high)).mean() < 0.91
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.2], ids=["steady", "slowing down by 20 %"])
+@pytest.mark.parametrize("launches", [6, 9, 12])
 @pytest.mark.parametrize("noise", NOISES)
-def test_the_ratio_s_interval_holds_it_and_equal_cells_are_called_equal(noise: str, drift: float) -> None:
+def test_equal_cells_are_called_different_in_less_than_5_percent_of_the_runs(
+    noise: str, launches: int, drift: float
+) -> None:
     rng = np.random.default_rng(5)
-    for launches in (6, 8, 12):
-        inside = faster = slower = 0
-        heat = drift * np.linspace(0, 1, launches)
-        dense, equal = (NOISES[noise](rng, (RUNS, launches)) + heat for _ in range(2))
-        for one, other in zip(np.exp(dense), np.exp(equal), strict=True):
-            ratio = stats.compare(dict(enumerate(one)), dict(enumerate(other)))
-            low, high = ratio.interval or (math.nan, math.nan)
-            inside += low <= 1 <= high
-            faster += ratio.verdict == "faster"
-            slower += ratio.verdict == "slower"
-        assert 0.925 <= inside / RUNS <= 0.98
-        assert faster / RUNS < 0.05
-        assert slower / RUNS < 0.05
+    heat = drift * np.linspace(0, 1, launches)
+    dense, equal = (np.exp(NOISES[noise](rng, (RUNS, launches)) + heat) for _ in range(2))
+    different = inside = 0
+    for one, other in zip(dense, equal, strict=True):
+        ratio = stats.compare(dict(enumerate(one)), dict(enumerate(other)))
+        low, high = ratio.interval or (math.nan, math.nan)
+        inside += low <= 1 <= high
+        different += ratio.verdict in ("faster", "slower")
+    assert different / RUNS < 0.05
+    assert inside + different == RUNS
+
+
+def test_going_on_until_the_intervals_are_narrow_does_not_make_differences() -> None:
+    """The agent stops between 6 and 10 rounds, once every median is known within 2 %."""
+    rng = np.random.default_rng(6)
+    different = 0
+    for one, other in np.exp(rng.normal(0, 0.012, (RUNS, 2, 10))):
+        for rounds in range(6, 11):
+            intervals = [stats.median_interval(values[:rounds]) or (0.0, math.inf) for values in (one, other)]
+            if all((high - low) / 2 <= 0.02 for low, high in intervals):
+                break
+        ratio = stats.compare(dict(enumerate(one[:rounds])), dict(enumerate(other[:rounds])))
+        different += ratio.verdict != "no difference"
+    assert different / RUNS < 0.05
 
 
 def test_samples_that_are_alike_within_a_launch_do_not_narrow_the_interval() -> None:
     """From raw samples: launches differ by 2 %, the 70 samples inside one by 0.5 %. Pooling them would claim far
     more than eight launches can know."""
     rng = np.random.default_rng(8)
-    inside = 0
+    inside = pooled = 0
     for _ in range(1000):
         launches = rng.normal(0, 0.02, (8, 1)) + rng.normal(0, 0.005, (8, 70))
         low, high = stats.median_interval(np.median(np.exp(launches), axis=1)) or (math.nan, math.nan)
         inside += low <= 1 <= high
-    assert 0.925 <= inside / 1000 <= 0.98
+        low, high = stats.median_interval(np.exp(launches).ravel()) or (math.nan, math.nan)
+        pooled += low <= 1 <= high
+    assert inside / 1000 >= 0.94
+    assert pooled / 1000 < 0.5
 
 
 def test_pairs_see_through_a_drift_that_hides_the_difference_from_an_unpaired_test() -> None:
@@ -87,35 +115,25 @@ def test_pairs_see_through_a_drift_that_hides_the_difference_from_an_unpaired_te
 
 
 @given(latencies)
-def test_the_interval_lies_between_two_of_the_sign_test_s(values: list[float]) -> None:
-    low, high = stats.median_interval(values) or (math.nan, math.nan)
-    outer = quantile_test(values, q=float(np.median(values)), p=0.5).confidence_interval(0.95)
-    assert outer.low - 1e-9 <= low <= np.median(values) + 1e-9
-    assert np.median(values) - 1e-9 <= high <= outer.high + 1e-9
-    inner = int(np.searchsorted(np.sort(values), outer.low)) + 1  # the next depth inwards covers less than 95 %
-    assert low <= np.sort(values)[inner] + 1e-9
-
-
-def test_a_known_interval() -> None:
-    """10 values: 97.9 % between the 2nd and the 9th, 89.1 % between the 3rd and the 8th. 95 % is step 0.324 of the way
-    down, which the method turns into 8 x 0.324 / (2 + 6 x 0.324) = 0.658 of the way between the values."""
-    low, high = stats.median_interval(range(1, 11)) or (math.nan, math.nan)
-    assert low == pytest.approx(2.658, abs=1e-3)
-    assert high == pytest.approx(8.342, abs=1e-3)
+def test_the_interval_is_scipy_s(values: list[float]) -> None:
+    expected = quantile_test(values, q=float(np.median(values)), p=0.5).confidence_interval(0.95)
+    assert stats.median_interval(values) == (expected.low, expected.high)
 
 
 @given(latencies)
-def test_the_p_value_lies_between_two_steps_of_the_sign_test(values: list[float]) -> None:
+def test_the_p_value_is_scipy_s(values: list[float]) -> None:
     logs = np.log(values)
     above, below = int((logs > 0).sum()), int((logs < 0).sum())
-    p_value = stats.sign_p_value(logs)
-    assert 0 < p_value <= 1
-    if 0 in (above, below) and above != below and above + below == len(logs):
-        assert p_value == pytest.approx(binomtest(above, len(logs)).pvalue)
-    elif above + below == len(logs):
-        fewer = min(above, below)
-        assert p_value <= binomtest(fewer, len(logs)).pvalue + 1e-9
-        assert p_value >= binomtest(fewer - 1, len(logs)).pvalue - 1e-9
+    assert stats.sign_p_value(logs) == pytest.approx(binomtest(max(above, below), len(logs)).pvalue)
+
+
+def test_known_intervals() -> None:
+    """Depths of the table in Conover: the extremes up to 8 values, the second from either end with 9 to 11."""
+    assert stats.median_interval(range(1, 7)) == (1, 6)
+    assert stats.median_interval(range(1, 9)) == (1, 8)
+    assert stats.median_interval(range(1, 10)) == (2, 8)
+    assert stats.median_interval(range(1, 12)) == (2, 10)
+    assert stats.median_interval(range(1, 13)) == (3, 10)
 
 
 @given(latencies)
@@ -179,8 +197,6 @@ def test_tail_percentiles_need_their_samples() -> None:
 
 def test_widths() -> None:
     assert stats.half_width_share(2.0, (1.9, 2.1)) == pytest.approx(0.05)
-    assert stats.farthest_share([1.0, 1.0, 1.3, 0.9]) == pytest.approx(0.3)
-    assert stats.farthest_share([]) == 0
 
 
 def test_many_launches_are_quick_and_approach_the_normal_interval() -> None:

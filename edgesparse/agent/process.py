@@ -41,14 +41,22 @@ class WorkerProcess:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __aexit__)
 
     async def __aenter__(self) -> WorkerProcess:
-        self.process = await asyncio.create_subprocess_exec(
-            *self.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=self._stderr,
-            limit=wire.MAX_LINE_BYTES,
-            start_new_session=True,
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=self._stderr,
+                limit=wire.MAX_LINE_BYTES,
+                start_new_session=True,
+            )
         )
+        try:
+            self.process = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # half-started, it would be nobody's
+            self.process = await starting
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:

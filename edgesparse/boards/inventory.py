@@ -36,7 +36,7 @@ else:
 VERSION = 1
 LOCAL = "local"
 _ADDRESS = re.compile(
-    r"""(?:(?P<user>[^@\s]+)@)?
+    r"""(?:(?P<user>\S+)@)?
     (?:\[(?P<bracketed>[0-9a-fA-F:.%\w]+)\]|(?P<ipv6>[0-9a-fA-F]*:[0-9a-fA-F]*:[^@\s\[\]]*)|(?P<name>[^@:\s\[\]]+))
     (?::(?P<port>\d+))?""",
     re.VERBOSE,

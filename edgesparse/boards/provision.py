@@ -37,7 +37,7 @@ for name, module in json.loads(sys.argv[1]).items():
         importlib.import_module(module)
     except Exception as error:
         found[name] = None
-        sys.stderr.write("%s: %s\\n" % (name, str(error).strip().splitlines()[:1]))
+        sys.stderr.write("%s: %s\\n" % (name, (str(error).strip() or repr(error)).splitlines()[0]))
         continue
     try:
         found[name] = version(name)
@@ -77,8 +77,8 @@ _MODULES = {
 }
 _WHAT_EXISTS = (
     "ai-edge-litert has wheels for aarch64 and x86_64 with glibc 2.27 or newer and Python 3.9 to 3.14, tflite-runtime "
-    "for aarch64, armv7l and x86_64 with glibc 2.34 or newer and Python 3.9 to 3.11. numpy and psutil may come from the "
-    "board's own packages: sudo apt install python3-numpy python3-psutil"
+    "for aarch64, armv7l and x86_64 with glibc 2.34 or newer and Python 3.9 to 3.11. numpy and psutil may come from "
+    "the board's own packages: sudo apt install python3-numpy python3-psutil"
 )
 
 
@@ -148,6 +148,7 @@ def ensure_runtime(
     own = _own_modules(transport, python)
     for name in board.type.runtimes:
         if name in own and not _wanted(name, own):
+            _remember(transport, python)
             return RuntimeEnv(python.path, [], name, own[name])
     refused = []
     for name in board.type.runtimes:
@@ -183,8 +184,7 @@ def _provide(
     runtime = RuntimeEnv(python.path, [directory], name, version or python.modules.get(name, "unknown"))
     if not missing(transport, [directory]):
         return runtime
-    needed_bytes = sum(info.file_size for wheel in wheels for info in zipfile.ZipFile(wheel).infolist())
-    needed_bytes += sum(wheel.stat().st_size for wheel in wheels)
+    needed_bytes = sum(wheel.stat().st_size + _unpacked_bytes(wheel) for wheel in wheels)
     if facts.disk_free_bytes is not None and needed_bytes > facts.disk_free_bytes:
         raise BoardError(
             f"The disk of {board.name} is full: the runtime needs {needed_bytes / 1e6:.0f} MB in {directory}, "
@@ -209,15 +209,37 @@ def _provide(
     return runtime
 
 
+def _unpacked_bytes(wheel: Path) -> int:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile:
+        raise BoardError(
+            f"{wheel}, fetched earlier, is damaged.", hint=f"Have it fetched again: rm -r {wheel.parent}"
+        ) from None
+
+
 def _own_modules(transport: Transport, python: Interpreter) -> dict[str, str]:
     """What the board's Python really imports of what it seems to have, with versions."""
     there = {name: module for name, module in _MODULES.items() if name in python.modules}
+    if not there or not missing(transport, [_record(transport, python)]):
+        return python.modules
     # Debian's Pythons share their packages, and numpy's library fits only one of them: only importing tells.
-    if not there:
-        return {}
     done = transport.run([python.path, "-c", _TRY_IMPORTS, json.dumps(there)], timeout_s=IMPORT_S)
     # A module that takes the Python down with it leaves no list: then nothing of it is used.
     return {name: version for name, version in _imports(done.stdout).items() if version is not None}
+
+
+def _record(transport: Transport, python: Interpreter) -> str:
+    """The file that says that this Python, with just these packages, was seen to import them."""
+    what = json.dumps([python.path, python.version, python.modules], sort_keys=True)
+    return f"{transport.home}/runtimes/own-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+
+
+def _remember(transport: Transport, python: Interpreter) -> None:
+    script = 'umask 077; mkdir -p "${1%/*}" && : > "$1"'
+    # Where it cannot be written, the next time takes a second longer.
+    transport.run(["sh", "-c", script, "sh", _record(transport, python)], timeout_s=IMPORT_S)
 
 
 def _imports(stdout: bytes) -> dict[str, str | None]:

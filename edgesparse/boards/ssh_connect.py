@@ -76,7 +76,9 @@ def hang_up(transports: list[paramiko.Transport]) -> None:
 
 def _dial(hop: Hop, timeout_s: float) -> socket.socket:
     try:
-        return socket.create_connection((hop.host, hop.port), timeout=timeout_s)
+        sock = socket.create_connection((hop.host, hop.port), timeout=timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a question's last packet need not wait for company
+        return sock
     except socket.gaierror as error:
         kind = Unreachable if error.errno == socket.EAI_AGAIN else BoardError
         raise kind(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+import msgspec
 import numpy as np
 
 from edgesparse.boards.types import BoardType
@@ -14,8 +14,9 @@ from edgesparse.convert.flatbuffer import FlatModel, Operator
 from edgesparse.explain import builtin
 from edgesparse.explain.clusters import Cluster, Layout, Node, Obstacle, find_clusters
 from edgesparse.explain.forecast import PathForecast
+from edgesparse.explain.layouts import label, layout_problems
 from edgesparse.explain.nodes import make_nodes
-from edgesparse.explain.partition import PIXEL_AXES, axes, partitions, refusal, shape_at_run_time
+from edgesparse.explain.partition import partitions, refusal, shape_at_run_time
 from edgesparse.explain.runtimes import Runtime
 
 # A sparse 1x1 kernel packs blocks of 4 (or 2) outputs if at least 9 of 10 values in non-empty blocks are non-zero.
@@ -56,17 +57,8 @@ def forecast(
                 cure = "Give those that are not block-sparse an operator code of version 1: `edgesparse convert`."
             elif own.path == "dense" and "run time" in why:
                 cure = "Convert with a fixed batch size of 1: `edgesparse convert`."
-            found[index] = replace_forecast(own, reason=f"{why}; TFLite runs it: {own.reason}", cure=cure)
+            found[index] = msgspec.structs.replace(own, reason=f"{why}; TFLite runs it: {own.reason}", cure=cure)
     return found
-
-
-def replace_forecast(of: PathForecast, *, reason: str, cure: str) -> PathForecast:
-    return PathForecast(path=of.path, kernel=of.kernel, reason=reason, cure=cure, spoiler=of.spoiler)
-
-
-def label(op: Operator) -> str:
-    """How an operator is called in a sentence."""
-    return f"{op.name} (operator {op.index})"
 
 
 def _partition(
@@ -78,9 +70,9 @@ def _partition(
     off = _why_off(board, runtime)
     hinted = any(builtin.sparse_type(model, op) == "densify" for op in group if op.index in weighted)
     layouts = clusters.layouts(lambda cluster: off is None and hinted and cluster.enough_zeros)
-    wrong = _layout_problems(model, nodes, layouts, runtime)
+    wrong = layout_problems(model, nodes, layouts, runtime)
     # What would go wrong if pruning went far enough: no advice may lead there.
-    lying_ahead = _layout_problems(model, nodes, clusters.layouts(lambda cluster: cluster.enough_weights), runtime)
+    lying_ahead = layout_problems(model, nodes, clusters.layouts(lambda cluster: cluster.enough_weights), runtime)
     trap = {
         id(clusters.of[n]): lying_ahead[node.operator] for n, node in enumerate(nodes) if node.operator in lying_ahead
     }
@@ -156,65 +148,6 @@ def _storage_problem(model: FlatModel, op: Operator, runtime: Runtime) -> PathFo
             cure=cure,
         )
     return None
-
-
-def _layout_problems(
-    model: FlatModel, nodes: Sequence[Node], layouts: Sequence[Layout], runtime: Runtime
-) -> dict[int, PathForecast]:
-    """By operator: those that receive channel-major values and do not give back what the next one expects."""
-    writes = {node.output for node, layout in zip(nodes, layouts, strict=True) if layout.writes}
-    found = {}
-    for node, layout in zip(nodes, layouts, strict=True):
-        op = model.operators[node.operator]
-        problem = _reduction_problem(model, op, layout, writes) if runtime.reduction_loses_shape else None
-        if layout.reads and op.name in runtime.reductions and problem is not None:
-            found[op.index] = problem
-        elif layout.misreads:
-            readers = model.consumers(op.outputs[0])
-            to = f"{label(readers[0])} reads it as NHWC" if readers else "it is an output of the model"
-            reason = f"last in a sparse cluster that no pooling ends: it takes channel-major values for NHWC, and {to}"
-            found[op.index] = PathForecast(path="wrong", kernel="XNNPACK", reason=reason, cure=_OPEN_END)
-    return found
-
-
-def _reduction_problem(model: FlatModel, op: Operator, layout: Layout, writes: set[int]) -> PathForecast | None:
-    """XNNPACK computes the shape of a channel-major reduction's output in the order of the channel-major dimensions."""
-    if op.name not in ("MEAN", "SUM") or not layout.reads:
-        return None
-    if axes(model, op) != PIXEL_AXES:
-        reason = f"{op.name} in a sparse cluster over other dimensions than height and width"
-        cure = "Reduce height and width only."
-        return PathForecast(path="fails" if layout.writes else "wrong", kernel="XNNPACK", reason=reason, cure=cure)
-    readers = model.consumers(op.outputs[0])
-    if not op.options.get("keep_dims"):
-        return None
-    if layout.writes:
-        kernels = ("CONV_2D", "FULLY_CONNECTED")  # these know their channels without the shape
-        bad = next((r for r in readers if r.name not in kernels or r.outputs[0] not in writes), None)
-        if bad is None:
-            return None
-        reason = f"{op.name} with keepdims in a sparse cluster gives {label(bad)} a wrong shape: no interpreter starts"
-        return PathForecast(path="fails", kernel="XNNPACK", reason=reason, cure=_NO_KEEPDIMS)
-    if op.outputs[0] not in model.outputs and all(_reads_flat(r) for r in readers):
-        return None
-    reason = f"{op.name} with keepdims ends a sparse cluster with the shape (1, channels, 1, 1)"
-    # Shapes computed at run time meet the wrong one while the interpreter is being set up.
-    path: Literal["fails", "wrong"] = "fails" if any(r.name == "SHAPE" for r in readers) else "wrong"
-    return PathForecast(path=path, kernel="XNNPACK", reason=reason, cure=_NO_KEEPDIMS)
-
-
-def _reads_flat(op: Operator) -> bool:
-    """One pixel's channels come out alike, whichever of the last dimensions they are called."""
-    if op.name == "FULLY_CONNECTED":
-        return not op.options.get("keep_num_dims")
-    return op.name in ("RESHAPE", "MAX_POOL_2D", "AVERAGE_POOL_2D")
-
-
-_NO_KEEPDIMS = "Leave keepdims out of the global pooling, and put Dense layers behind it rather than convolutions."
-_OPEN_END = (
-    "End the cluster with GlobalAveragePooling2D in front of what XNNPACK cannot compute channel-major, "
-    "or deploy the file with dense weights."
-)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def _layer_reports(
                 f"Pruning gave layer {name} a mask that is not {asked}: {np.mean(~kept):.2%} zeros.",
                 hint="This is a defect of edgesparse; please report it with the recipe and the layer's shape.",
             )
-        if weights[name][~kept].any() or not patterns.conforms(weights[name], pattern):
+        if weights[name][~kept].any():
             raise EdgesparseError(
                 f"Layer {name} kept values where its mask has zeros.",
                 hint="This is a defect of edgesparse; please report it with the recipe and the layer's shape.",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from edgesparse import stats
 from edgesparse.report.summary import Comparison, Row, VariantSummary
 from edgesparse.report.tables import kilobytes, percent
 
-COLUMNS = (
-    "run", "board", "variant", "pattern", "density", "bytes", "accuracy", "backend", "threads", "status", "reason", "launches",
-    "count", "median_ms", "low_ms", "high_ms", "p90_ms", "p99_ms", "ratio_to_dense", "ratio_low", "ratio_high", "verdict",
-    "path_requested", "path_taken", "parity_ok", "max_abs_error", "init_ms", "first_inference_ms",
+HEADS = (
+    "variant", "backend", "threads", "size", "density", "accuracy", "median ms [95 %]", "p90 ms", "p99 ms",
+    "x dense [95 %]", "path", "parity",
 )  # fmt: skip
 
 
@@ -24,32 +25,58 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One line per variant, backend and thread count, after a line of names."""
+    """One line per variant, backend and thread count, after a line of names; empty where there is no number."""
+    lines = [_flat(comparison, variant, row) for variant in comparison.variants for row in variant.backends]
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, lines[0] if lines else [], lineterminator="\n")
     writer.writeheader()
-    for variant in comparison.variants:
-        for row in variant.backends:
-            low, high = row.interval_ms or (None, None)
-            ratio = row.ratio_to_dense
-            ratio_low, ratio_high = (ratio.interval or (None, None)) if ratio else (None, None)
-            values = (
-                comparison.run, comparison.board["name"], variant.name, variant.pattern, variant.density, variant.bytes,
-                variant.accuracy, row.backend, row.threads, row.status, row.reason, row.launches, row.count, row.median_ms,
-                low, high, row.p90_ms, row.p99_ms, ratio.value if ratio else None, ratio_low, ratio_high,
-                ratio.verdict if ratio else None, row.path["requested"], row.path["taken"],
-                row.parity["ok"] if row.parity else None, row.parity["max_abs_error"] if row.parity else None,
-                row.init_ms, row.first_inference_ms,
-            )  # fmt: skip
-            writer.writerow(dict(zip(COLUMNS, values, strict=True)))
+    writer.writerows(lines)
     return out.getvalue()
+
+
+def _flat(comparison: Comparison, variant: VariantSummary, row: Row) -> dict[str, Any]:
+    ratio, parity = row.ratio_to_dense, row.parity or {}
+    low_ms, high_ms = row.interval_ms or (None, None)
+    ratio_low, ratio_high = (ratio and ratio.interval) or (None, None)
+    return {
+        "run": comparison.run,
+        "board": comparison.board["name"],
+        "variant": variant.name,
+        "pattern": variant.pattern,
+        "sparsity": variant.sparsity,
+        "density": variant.density,
+        "bytes": variant.bytes,
+        "dense_bytes": variant.dense_bytes,
+        "accuracy": variant.accuracy,
+        "backend": row.backend,
+        "threads": row.threads,
+        "status": row.status,
+        "kind": row.kind,
+        "reason": row.reason,
+        "launches": row.launches,
+        "count": row.count,
+        "median_ms": row.median_ms,
+        "low_ms": low_ms,
+        "high_ms": high_ms,
+        "p90_ms": row.p90_ms,
+        "p99_ms": row.p99_ms,
+        "ratio_to_dense": ratio.value if ratio else None,
+        "ratio_low": ratio_low,
+        "ratio_high": ratio_high,
+        "p_value": ratio.p_value if ratio else None,
+        "verdict": ratio.verdict if ratio else None,
+        "path_requested": row.path["requested"],
+        "path_taken": row.path["taken"],
+        "parity_ok": parity.get("ok"),
+        "max_abs_error": parity.get("max_abs_error"),
+        "init_ms": row.init_ms,
+        "first_inference_ms": row.first_inference_ms,
+    }
 
 
 def to_markdown(comparison: Comparison) -> str:
     """A GitHub table, with the conditions and warnings below it."""
-    heads = ("variant", "backend", "threads", "size", "density", "accuracy", "median ms [95 %]", "p90", "p99", "x dense", "path",
-             "parity")  # fmt: skip
-    lines = [f"**{title(comparison)}**", "", "| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines = [f"**{title(comparison)}**", "", _markdown_row(HEADS), "|" + " --- |" * len(HEADS)]
     for variant in comparison.variants:
         for row in variant.backends:
             cells = (
@@ -57,18 +84,27 @@ def to_markdown(comparison: Comparison) -> str:
                 percent(variant.accuracy), latency(row), milliseconds(row.p90_ms), milliseconds(row.p99_ms), ratio(row),
                 path(row), parity(row),
             )  # fmt: skip
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", *(f"- {text}" for text in [*notes(comparison, failures(comparison)), *comparison.warnings])]
-    return "\n".join(lines) + "\n"
+            lines.append(_markdown_row(cells))
+    notes = [*failures(comparison), *footnotes(comparison), *(f"**Warning:** {text}" for text in comparison.warnings)]
+    return "\n".join([*lines, "", *(f"- {_escaped(note)}" for note in notes)]) + "\n"
 
 
-# -- the words that the terminal and Markdown share ------------------------------------------------------------------------
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_escaped, cells)) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Nothing of it ends a cell, or is taken for strike-through."""
+    return " ".join(text.split()).replace("|", "\\|").replace("~", "\\~")
+
+
+# -- the words that the terminal and Markdown share --------------------------------------------------------------------
 
 
 def title(comparison: Comparison) -> str:
     """What was compared where."""
     board = comparison.board
-    return f"{comparison.bundle['name']} on {board['name']} ({board.get('cpu') or board['type']}), run {comparison.run}"
+    return f"{comparison.bundle['name']} on {board['name']}, {board.get('cpu') or board['type']}, run {comparison.run}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -95,36 +131,48 @@ def ratio(row: Row) -> str:
 
 
 def path(row: Row) -> str:
-    """The path taken, and the one requested where it is another."""
+    """The path taken, and the one requested where it is another; a dash where it is not known."""
     requested, taken = row.path["requested"], row.path["taken"]
-    return taken if requested == taken else f"{requested} -> {taken}"
+    return "-" if taken == "unknown" else taken if requested == taken else f"{requested} → {taken}"
 
 
 def parity(row: Row) -> str:
-    """Whether the outputs were the golden ones."""
+    """Whether the outputs were the golden ones; for a cell that failed otherwise, how."""
+    if row.kind not in (None, "parity", "not measured"):
+        return str(row.kind)
     return "-" if row.parity is None else "ok" if row.parity["ok"] else "failed"
 
 
-def failures(comparison: Comparison) -> list[tuple[VariantSummary, Row]]:
-    """The rows that failed."""
-    return [(variant, row) for variant in comparison.variants for row in variant.backends if row.status != "ok"]
+def failures(comparison: Comparison) -> list[str]:
+    """A sentence for each cell that failed."""
+    rows = [(variant.name, row) for variant in comparison.variants for row in variant.backends if row.kind is not None]
+    return [f"{name} under {row.backend}, {_threads(row)}: {row.kind}, {row.reason}." for name, row in rows]
 
 
-def notes(comparison: Comparison, failed: list[tuple[VariantSummary, Row]]) -> list[str]:
-    """Failures, conditions and what the marks mean, a sentence each."""
-    lines = [f"{variant.name} under {row.backend}, {row.threads} threads failed: {row.reason}." for variant, row in failed]
-    runtime = next((row.runtime for variant in comparison.variants for row in variant.backends if row.runtime), None)
-    if runtime:
-        lines.append(f"Runtime {runtime['name']} {runtime['version']}; agent {comparison.agent.get('version', 'unknown')}.")
+def _threads(row: Row) -> str:
+    return "1 thread" if row.threads == 1 else f"{row.threads} threads"
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """Runtime, conditions, and what the marks mean, a sentence each."""
+    rows = [row for variant in comparison.variants for row in variant.backends]
+    lines = []
+    runtimes = list(dict.fromkeys(f"{row.runtime['name']} {row.runtime['version']}" for row in rows if row.runtime))
+    if runtimes:
+        lines.append(f"Runtime {', '.join(runtimes)}; agent {comparison.agent.get('version', 'unknown')}.")
     for when, state in comparison.conditions.items():
         lines.append(f"{when.capitalize()}: {_conditions(state)}.")
     if comparison.stopped:
         lines.append(f"Stopped: {comparison.stopped['reason']}; {comparison.stopped['detail']}".rstrip("; ") + ".")
-    verdicts = {row.ratio_to_dense.verdict for variant in comparison.variants for row in variant.backends if row.ratio_to_dense}
+    verdicts = {row.ratio_to_dense.verdict for row in rows if row.ratio_to_dense}
+    if verdicts:
+        lines.append(
+            "x dense: the dense variant's latency over this one's, round by round; above 1 this one is faster."
+        )
     if "no difference" in verdicts:
-        lines.append("~ no difference to dense that these launches could show.")
+        lines.append("~: no difference to dense that these launches could show.")
     if "too few launches" in verdicts:
-        lines.append("? fewer than 6 launches: no interval.")
+        lines.append(f"?: fewer than {stats.MIN_LAUNCHES} rounds have both, too few to tell.")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -16,21 +17,19 @@ WIDE_INTERVAL = 0.05
 BUSY_PERCENT = 10.0
 
 
-class RatioToDense(msgspec.Struct, frozen=True, kw_only=True):
-    """Dense over this variant, under the same backend and threads: above 1 this variant is faster."""
-
-    value: float | None
-    interval: tuple[float, float] | None
-    p_value: float | None
-    verdict: str
-
-
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant under one backend with one number of threads. Without samples the numbers are None."""
+    """One variant under one backend with one number of threads. Without samples the numbers are None.
+
+    `median_ms` is the median of the launches' medians, `interval_ms` its 95 % interval; `p90_ms`, `p99_ms` are of all
+    samples. `ratio_to_dense` is dense over this variant, under the same backend and threads: above 1 this one is
+    faster. A cell that broke off keeps the samples of the launches before, with status "failed", the kind ("parity",
+    "crash", "hang", "error", "unsupported", "not measured") and the reason.
+    """
 
     backend: str
     threads: int
     status: str
+    kind: str | None
     reason: str
     samples_ms: list[float]
     warmup_ms: list[float]
@@ -40,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: tuple[float, float] | None
     p90_ms: float | None
     p99_ms: float | None
-    ratio_to_dense: RatioToDense | None
+    ratio_to_dense: stats.Ratio | None
     init_ms: float | None
     first_inference_ms: float | None
     path: dict[str, str]
@@ -116,7 +115,7 @@ def summarise(record: RunRecord) -> Comparison:
     return Comparison(
         run=record.id, created=record.about["created"], status=done["status"], reason=done["reason"], board=board,
         bundle=record.about["bundle"], agent=started.get("agent", {}), conditions=conditions, stopped=stopped,
-        warnings=_warnings(board, conditions, stopped, done, variants), variants=variants,
+        warnings=_warnings(record.id, board, conditions, stopped, done, variants), variants=variants,
     )  # fmt: skip
 
 
@@ -141,38 +140,35 @@ def _by_cell(records: list[Record]) -> dict[str, _Cell]:
 
 def _row(cell: _Cell, dense: _Cell, asked: Record) -> Row:
     check = cell.check or {}
-    reason = str(check.get("reason") or "")
-    if cell.failed is not None:
-        reason = f"{cell.failed['kind']} in round {cell.failed['round'] + 1}: {cell.failed['reason']}"
-    elif check.get("status") == "failed":
-        reason = f"{check['kind']}: {reason}"
-    elif not cell.samples:
-        reason = "not measured"
-    by_round = cell.medians_ms()
+    by_round, baseline = cell.medians_ms(), dense.medians_ms()
     samples_ms = [ns / 1e6 for record in cell.samples.values() for ns in record["latency_ns"]]
-    median_ms = median(samples_ms) if samples_ms else None
-    interval_ms = stats.median_interval(list(by_round.values()))
-    if median_ms is not None and interval_ms is not None:  # of launches; the median of all samples may lie just outside
-        interval_ms = (min(interval_ms[0], median_ms), max(interval_ms[1], median_ms))
-    ratio = None
-    baseline = dense.medians_ms()
-    if cell is not dense and set(baseline) & set(by_round):
-        found = stats.compare(baseline, by_round)
-        ratio = RatioToDense(
-            value=found.value, interval=found.interval, p_value=found.p_value, verdict=found.verdict
-        )
-    first = cell.launches[0] if cell.launches else {}
+    comparable = cell is not dense and baseline.keys() & by_round.keys()
+    last = cell.launches[-1] if cell.launches else {}
+    kind, reason = _why_failed(cell)
     return Row(
-        backend=asked["backend"], threads=asked["threads"], status="failed" if reason else "ok", reason=reason,
-        samples_ms=samples_ms,
+        backend=asked["backend"], threads=asked["threads"], status="failed" if kind else "ok", kind=kind,
+        reason=reason, samples_ms=samples_ms,
         warmup_ms=[ns / 1e6 for record in cell.samples.values() for ns in record["warmup_ns"]],
-        launches=len(by_round), count=len(samples_ms), median_ms=median_ms, interval_ms=interval_ms,
-        p90_ms=stats.p90(samples_ms), p99_ms=stats.p99(samples_ms), ratio_to_dense=ratio,
+        launches=len(by_round), count=len(samples_ms), median_ms=median(by_round.values()) if by_round else None,
+        interval_ms=stats.median_interval(list(by_round.values())),
+        p90_ms=stats.p90(samples_ms), p99_ms=stats.p99(samples_ms),
+        ratio_to_dense=stats.compare(baseline, by_round) if comparable else None,
         init_ms=_median_of_launches(cell, "init_ms"),
         first_inference_ms=_median_of_launches(cell, "first_inference_ms"),
         path=check.get("path") or {"requested": "unknown", "taken": "unknown", "evidence": ""},
-        parity=check.get("parity"), runtime=first.get("runtime") or check.get("runtime"),
+        parity=check.get("parity"), runtime=last.get("runtime") or check.get("runtime"),
     )  # fmt: skip
+
+
+def _why_failed(cell: _Cell) -> tuple[str | None, str]:
+    """Kind and reason of there being no samples, or none of the last rounds; None where nothing failed."""
+    if cell.failed is not None:
+        return cell.failed["kind"], f"in round {cell.failed['round'] + 1}: {cell.failed['reason']}"
+    if cell.check is None:
+        return "not measured", "the run ended before its check"
+    if cell.check["status"] == "failed":
+        return cell.check["kind"], cell.check["reason"]
+    return (None, "") if cell.samples else ("not measured", "the run ended before its first launch")
 
 
 def _median_of_launches(cell: _Cell, key: str) -> float | None:
@@ -188,40 +184,71 @@ def _variant(variant: Variant, rows: list[Row]) -> VariantSummary:
 
 
 def _warnings(
-    board: Record, conditions: dict[str, Record], stopped: Record | None, done: Record, variants: list[VariantSummary]
+    run: str,
+    board: Record,
+    conditions: dict[str, Record],
+    stopped: Record | None,
+    done: Record,
+    variants: list[VariantSummary],
 ) -> list[str]:
+    """What a reader must know before believing the numbers: a sentence each, with what to do about it."""
     rows = [(variant.name, row) for variant in variants for row in variant.backends]
-    found = []
-    if done["status"] != "finished":
-        found.append(f"The run is {done['status']}: {done['reason'] or 'no reason was given'}.")
-    if board.get("emulated"):
-        found.append("The board is emulated: its times are no latencies.")
-    if board.get("virtual"):
-        found.append(f"The board is a virtual machine ({board['virtual']}): its neighbours may disturb it.")
-    for when, state in conditions.items():
-        if (state.get("other_cpu_percent") or 0) > BUSY_PERCENT:
-            found.append(
-                f"Other processes took {state['other_cpu_percent']:.0f} % of the CPU {when} the run: end them and run again."
-            )
-        if state.get("throttled"):
-            found.append(f"Throttled {when} the run ({', '.join(state['throttled'])}): cool the board and run again.")
-    governor = conditions.get("before", {}).get("governor")
-    if governor and governor != "performance":
-        found.append(
-            f"The CPU governor is {governor}: sudo cpupower frequency-set -g performance makes times steadier."
-        )
+    return [
+        *_about_the_end(run, done, stopped),
+        *_about_the_board(board, conditions),
+        *_about_the_intervals(rows),
+        *_about_the_paths(rows, board),
+    ]
+
+
+def _about_the_end(run: str, done: Record, stopped: Record | None) -> Iterator[str]:
+    if done["status"] == "cancelled":
+        yield "The run was cancelled: it holds the rounds until then; measure again for all of them."
+    elif done["status"] == "unfinished":
+        yield f"The run has not ended, or the link was lost: `edgesparse bench --attach {run}` collects the rest."
+    elif done["status"] != "finished":
+        yield f"The run failed: {done['reason']}; `edgesparse agent logs` may say more."
     if stopped and stopped["reason"] == "time limit":
-        found.append(f"Stopped by the time limit ({stopped['detail']}): --time-limit gives it more.")
+        yield f"The time limit ended the run ({stopped['detail']}): --time-limit gives it more."
+
+
+def _about_the_board(board: Record, conditions: dict[str, Record]) -> Iterator[str]:
+    if board.get("emulated"):
+        yield "The board is emulated: its times are no latencies; measure on a real one."
+    if board.get("virtual"):
+        yield f"The board is a virtual machine ({board['virtual']}): unseen neighbours may disturb it; repeat the run."
+    before, after = conditions.get("before", {}), conditions.get("after", {})
+    loads = {when: state.get("other_cpu_percent") or 0.0 for when, state in conditions.items()}
+    busy = [f"{load:.0f} % {when}" for when, load in loads.items() if load > BUSY_PERCENT]
+    if busy:
+        yield f"Other processes kept the CPU busy ({' and '.join(busy)} the run): end them and measure again."
+    during = [text for text in after.get("throttled", []) if text not in before.get("throttled", [])]
+    if during:
+        yield f"The board throttled during the run ({_some(during)}): cool it or power it better, and measure again."
+    elif before.get("throttled"):
+        yield f"The board throttled before the run ({_some(before['throttled'])}): check its cooling and power supply."
+    governor = before.get("governor")
+    if governor and governor != "performance":
+        yield f"The CPU governor is {governor}: `sudo cpupower frequency-set -g performance` there steadies the clock."
+
+
+def _about_the_intervals(rows: list[tuple[str, Row]]) -> Iterator[str]:
     wide = [f"{name} under {row.backend}" for name, row in rows if _is_wide(row)]
     if wide:
-        found.append(f"Wider than 5 %: the interval of {_some(wide)}; more --rounds or a quieter board narrow it.")
-    dense = [name for name, row in rows if row.path["requested"] == "sparse" and row.path["taken"] == "dense"]
+        yield f"Medians known no better than to 5 %: {_some(wide)}; more --rounds or a quieter board helps."
+    few = [f"{name} under {row.backend}" for name, row in rows if row.kind is None and row.interval_ms is None]
+    if few:
+        yield f"Fewer than {stats.MIN_LAUNCHES} launches, so no interval and no verdict: {_some(few)}; measure longer."
+
+
+def _about_the_paths(rows: list[tuple[str, Row]], board: Record) -> Iterator[str]:
+    dense = [(name, row) for name, row in rows if row.path["requested"] == "sparse" and row.path["taken"] == "dense"]
     if dense:
-        found.append(
-            f"Stored sparse but run dense: {_some(sorted(set(dense)))}. edgesparse explain FILE --board {board['name']} says why"
-            + ("; XNNPACK switches its sparse inference off on x86 with AVX." if board.get("machine") == "x86_64" else ".")
-        )
-    return found
+        names = list(dict.fromkeys(name for name, _ in dense))
+        why = f"`edgesparse explain {names[0]}.tflite --board {board['name']}` says why"
+        if board.get("machine") == "x86_64" and any(row.backend == "xnnpack" for _, row in dense):
+            why = f"XNNPACK's sparse inference is switched off on x86 with AVX; {why}"
+        yield f"Stored sparse but run dense: {_some(names)}; {why}."
 
 
 def _is_wide(row: Row) -> bool:

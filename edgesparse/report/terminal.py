@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from edgesparse.report import export
 from edgesparse.report.summary import Comparison, Row
 from edgesparse.report.tables import kilobytes, new_table, percent
-
-P_COLUMNS_FROM = 110  # columns of terminal from which p90 and p99 fit
 
 
 class ComparisonView:
@@ -24,34 +24,70 @@ class ComparisonView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(export.title(self.comparison), style="bold")
-        yield self._table(percentiles=options.max_width >= P_COLUMNS_FROM)
-        yield Group(*[Text(f"  {line}", style="dim") for line in self._notes()])
-        for warning in self.comparison.warnings:
-            yield Text(f"! {warning}", style="yellow")
+        yield self._table(console, options.max_width)
+        for line in export.failures(self.comparison):
+            yield Text(f"x {line}", style="red")
+        for line in export.footnotes(self.comparison):
+            yield Text(f"  {line}", style="dim")
+        for line in self.comparison.warnings:
+            yield Text(f"! {line}", style="yellow")
 
-    def _notes(self) -> list[str]:
-        return export.notes(self.comparison, export.failures(self.comparison))
+    def _table(self, console: Console, room: int) -> Table:
+        """The widest that fits; a table that does not would be folded by rich in the middle of numbers."""
+        for table in (self._wide(tails=True), self._wide(tails=False)):
+            if Measurement.get(console, console.options.update(width=1000), table).maximum <= room:
+                return table
+        return self._narrow()
 
-    def _table(self, percentiles: bool) -> RenderableType:
-        several = len({row.threads for variant in self.comparison.variants for row in variant.backends}) > 1
-        extra = ["p90", "p99"] if percentiles else []
-        right = ["size", "density", "accuracy", "median ms [95 %]", *extra, "x dense [95 %]"]
-        table = new_table("", "variant", "backend", *right, "path", "parity", right=right)
+    def _wide(self, *, tails: bool) -> Table:
+        """A line for each row; with the tail percentiles where any is known."""
+        rows = [row for variant in self.comparison.variants for row in variant.backends]
+        has_p90 = tails and any(row.p90_ms is not None for row in rows)
+        has_p99 = tails and any(row.p99_ms is not None for row in rows)
+        numbers = ["size", "density", "acc.", "median ms", *["p90"] * has_p90, *["p99"] * has_p99, "x dense"]
+        table = new_table("", "variant", "backend", *numbers, "path", "parity", right=numbers)
         for variant in self.comparison.variants:
-            for number, row in enumerate(variant.backends):
-                facts = (variant.name, kilobytes(variant.bytes), percent(variant.density, 0), percent(variant.accuracy))
-                name, size, density, accuracy = facts if number == 0 else ("", "", "", "")
-                tails = [export.milliseconds(row.p90_ms), export.milliseconds(row.p99_ms)] if percentiles else []
+            facts = [variant.name, kilobytes(variant.bytes), percent(variant.density, 0), percent(variant.accuracy)]
+            for row in variant.backends:
+                name, size, density, accuracy = map(Text, facts)
+                facts = [""] * len(facts)  # said once
+                shown = [export.milliseconds(value) for value in (*[row.p90_ms] * has_p90, *[row.p99_ms] * has_p99)]
                 table.add_row(
-                    name, f"{row.backend} x{row.threads}" if several else row.backend, size, density, accuracy,
-                    export.latency(row), *tails, _ratio(row), _path(row), _parity(row),
+                    name, self._backend(row), size, density, accuracy, Text(export.latency(row)), *shown, _ratio(row),
+                    _path(row), _parity(row),
                 )  # fmt: skip
         return table
+
+    def _narrow(self) -> Table:
+        """Two lines for each row: size, density and accuracy under the variant's name, intervals under their values."""
+        numbers = ["median ms", "x dense"]
+        table = new_table("", "variant", "backend", *numbers, "path", "parity", right=numbers)
+        for variant in self.comparison.variants:
+            facts = [variant.name, kilobytes(variant.bytes)]
+            more = [f"density {percent(variant.density, 0)}", f"accuracy {percent(variant.accuracy)}"]
+            beside = [facts, more] if len(variant.backends) > 1 else [facts + more]
+            for number, row in enumerate(variant.backends):
+                lines = beside[number] if number < len(beside) else []
+                table.add_row(
+                    Text("\n".join(lines)), self._backend(row), _folded(Text(export.latency(row))),
+                    _folded(_ratio(row)), _folded(_path(row)), _parity(row),
+                )  # fmt: skip
+        return table
+
+    def _backend(self, row: Row) -> str:
+        several = len({row.threads for variant in self.comparison.variants for row in variant.backends}) > 1
+        return f"{row.backend} x{row.threads}" if several else row.backend
 
 
 def render(comparison: Comparison) -> ComparisonView:
     """The comparison, ready to print."""
     return ComparisonView(comparison)
+
+
+def _folded(text: Text) -> Text:
+    """Interval and path taken on a second line."""
+    plain = text.plain.replace(" [", "\n[").replace("→ ", "→\n")
+    return Text(plain, style=text.style)
 
 
 def _ratio(row: Row) -> Text:
@@ -60,10 +96,9 @@ def _ratio(row: Row) -> Text:
 
 
 def _path(row: Row) -> Text:
-    return Text(export.path(row), style="yellow" if row.path["requested"] != row.path["taken"] else "")
+    return Text(export.path(row), style="yellow" if "→" in export.path(row) else "")
 
 
 def _parity(row: Row) -> Text:
-    if row.status != "ok":
-        return Text("failed", style="bold red")
-    return Text(export.parity(row), style="green")
+    text = export.parity(row)
+    return Text(text, style={"ok": "green", "-": ""}.get(text, "bold red"))

@@ -171,7 +171,7 @@ def test_what_is_missing_is_asked_at_once(transport: Transport, tmp_path: Path) 
 
 def test_a_place_that_takes_no_files_is_named(transport: Transport, tmp_path: Path) -> None:
     (local,) = make_files(tmp_path / "here", 5)
-    with pytest.raises(BoardError, match="could not take the files: .*/proc/nowhere"):
+    with pytest.raises(BoardError, match=r"could not take the files: .*/proc/nowhere"):
         transport.put([(local, "/proc/nowhere/file")], silent)
 
 
@@ -190,7 +190,9 @@ def test_a_file_that_cannot_fit_moves_no_byte(transport: Transport, tmp_path: Pa
     with huge.open("wb") as file:
         file.truncate(free_bytes + 2_000_000_000)  # a hole: it takes no space here
     seen: list[int] = []
-    with pytest.raises(BoardError, match=rf"is full: {huge.stat().st_size / 1e6:.1f} MB are needed in .*, \d+\.\d MB are"):
+    with pytest.raises(
+        BoardError, match=rf"is full: {huge.stat().st_size / 1e6:.1f} MB are needed in .*, \d+\.\d MB are"
+    ):
         transport.put([(huge, f"{transport.home}/objects/huge")], seen.append)
     assert seen == []
     assert list((Path(transport.home) / "objects").iterdir()) == []
@@ -235,13 +237,14 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(transpo
     folder.mkdir(parents=True)
     dead = subprocess.Popen(["true"])
     dead.wait()
-    (folder / f".part-{dead.pid}-0-big").write_bytes(b"half")
-    (folder / f".part-{dead.pid}-unpacking").mkdir()
-    (folder / f".part-{os.getpid()}-0-big").write_bytes(b"half")
+    (folder / f".part-{dead.pid}").mkdir()
+    (folder / f".part-{dead.pid}" / "big").write_bytes(b"half")
+    (folder / f".part-{dead.pid}-sums").write_bytes(b"half")
+    (folder / f".part-{os.getpid()}-big").write_bytes(b"half")
     (folder / ".part-agent").write_bytes(b"not ours")
     (local,) = make_files(tmp_path / "here", 5)
     transport.put([(local, f"{folder}/file")], silent)
-    assert sorted(path.name for path in folder.iterdir()) == sorted([f".part-{os.getpid()}-0-big", ".part-agent", "file"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([f".part-{os.getpid()}-big", ".part-agent", "file"])
 
 
 def test_a_file_that_arrives_damaged_is_refused(transport: Transport, tmp_path: Path) -> None:
@@ -250,11 +253,11 @@ def test_a_file_that_arrives_damaged_is_refused(transport: Transport, tmp_path: 
     folder = Path(transport.home) / "objects"
 
     def damage(count: int) -> None:
-        for part in folder.glob(".part-*-0-file0"):
+        for part in folder.glob(".part-*/file0"):
             if part.stat().st_size == 1_000:
                 part.write_bytes(b"z" * 1_000)
 
-    with pytest.raises(BoardError, match=r"file0 arrived on .* with another SHA-256"):
+    with pytest.raises(BoardError, match=r"with another SHA-256 than they were sent with: .*file0'?: FAILED"):
         transport.put([(path, f"{folder}/{path.name}") for path in local], damage)
     assert list(folder.iterdir()) == []
 

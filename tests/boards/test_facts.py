@@ -1,0 +1,138 @@
+"""What boards say of themselves, as printed by several systems, and the script itself on this one."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edgesparse.boards import reach
+from edgesparse.boards.facts import BoardFacts, Interpreter, parse_facts, probe
+from edgesparse.boards.inventory import Board, resolve
+from edgesparse.boards.provision import choose_python
+from edgesparse.boards.transport import Transport
+from edgesparse.errors import BoardError
+from tests.sshd import Sshd
+
+SAMPLES = Path(__file__).parent.parent / "data" / "boards"
+
+
+def facts(sample: str) -> BoardFacts:
+    return parse_facts((SAMPLES / f"{sample}.txt").read_text())
+
+
+def test_a_debian_machine() -> None:
+    assert facts("debian-12") == BoardFacts(
+        arch="x86_64",
+        kernel="6.1.0-28-amd64",
+        hostname="box",
+        libc="glibc 2.36",
+        system="Debian GNU/Linux 12 (bookworm)",
+        model="OptiPlex 7070",
+        memory_bytes=16241572 * 1024,
+        disk_free_bytes=79666620 * 1024,
+        pythons=[Interpreter("/usr/bin/python3", (3, 11, 2), {})],
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "glibc"),
+    [("debian-12", (2, 36)), ("jetpack-5", (2, 31)), ("raspberry-pi-os-64", (2, 36)), ("alpine", None)],
+)
+def test_libc(sample: str, glibc: tuple[int, int] | None) -> None:
+    assert facts(sample).glibc == glibc
+
+
+@pytest.mark.parametrize(
+    ("said", "libc"),
+    [
+        ("ldd (Ubuntu GLIBC 2.31-0ubuntu9.16) 2.31", "glibc 2.31"),
+        ("ldd (GNU libc) 2.28", "glibc 2.28"),
+        ("musl libc (aarch64)", "musl"),
+        ("", "unknown"),
+    ],
+)
+def test_libc_where_getconf_is_missing(said: str, libc: str) -> None:
+    assert parse_facts(f"libc {said}\n").libc == libc
+
+
+def test_what_is_not_said_is_unknown() -> None:
+    board = facts("alpine")
+    assert (board.arch, board.libc, board.model, board.disk_free_bytes, board.pythons) == (
+        "armv7l",
+        "musl",
+        "",
+        None,
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "board_type", "python"),
+    [
+        ("debian-12", "x86-64", "/usr/bin/python3"),
+        ("jetpack-5", "jetson-orin", "/usr/bin/python3.9"),  # the newest, not the default
+        ("raspberry-pi-os-64", "raspberrypi5", "/opt/litert/bin/python3.12"),  # has all that is needed
+    ],
+)
+def test_the_python_to_use(sample: str, board_type: str, python: str) -> None:
+    assert choose_python(facts(sample), resolve(board_type, host="board")).path == python
+
+
+def test_a_board_with_an_old_python_is_told_what_to_install() -> None:
+    jetson = dataclasses.replace(facts("jetpack-5"), pythons=facts("jetpack-5").pythons[:1])
+    with pytest.raises(BoardError) as caught:
+        choose_python(jetson, resolve("jetson", host="board"))
+    assert "Expected Python 3.9 or newer on jetson (NVIDIA Jetson Orin Nano Developer Kit, Ubuntu 20.04.6" in str(
+        caught.value
+    )
+    assert "found /usr/bin/python3 (3.8.10)" in caught.value.message
+    assert "sudo apt install python3.9" in caught.value.hint
+    with pytest.raises(BoardError, match=r"3\.10 or newer .* found /usr/bin/python3 \(3\.6\.9\).* python3\.10;"):
+        choose_python(facts("jetpack-4"), resolve("jetson-nano", host="board"))
+
+
+def test_a_board_without_python_is_told_what_to_install() -> None:
+    with pytest.raises(BoardError, match=r"no Python at all.*sudo apt install python3;"):
+        choose_python(facts("alpine"), resolve("raspberrypi4", host="board"))
+
+
+def test_a_named_python_that_is_wrong_is_named(transport: Transport, board: Board) -> None:
+    missing = dataclasses.replace(board, python="/opt/python3.99")
+    with pytest.raises(BoardError, match=r"there is none at /opt/python3.99"):
+        choose_python(probe(transport, missing), missing)
+
+
+def test_this_machine(transport: Transport, board: Board) -> None:
+    named = dataclasses.replace(board, python=sys.executable)
+    found = probe(transport, named)
+    assert (found.arch, found.kernel, found.hostname) == (platform.machine(), platform.release(), platform.node())
+    assert found.libc == " ".join(platform.libc_ver())
+    assert found.memory_bytes == psutil.virtual_memory().total
+    assert found.disk_free_bytes is not None and found.disk_free_bytes > 10**6
+    assert found.pythons[0].path == sys.executable
+    assert found.pythons[0].version == sys.version_info[:3]
+    assert {"numpy", "psutil", "ai-edge-litert"} <= set(found.pythons[0].modules)
+
+
+def test_every_python_is_found_once(sshd: Sshd) -> None:
+    """Two names of one Python, and one that does not start, where a command over SSH would not look."""
+    directory = sshd.user_home / ".local" / "bin"
+    directory.mkdir(parents=True)
+    (directory / "python3.15").symlink_to(sys.executable)
+    (directory / "python3.14").symlink_to(sys.executable)
+    (directory / "python3.13").write_text("#!/bin/sh\nexit 1\n")
+    (directory / "python3.13").chmod(0o700)
+    board = resolve("x86-64", host=sshd.host)
+    found = [python.path for python in probe(reach(board), board).pythons if python.path.startswith(str(directory))]
+    assert found == [str(directory / "python3.15")]
+
+
+def test_what_does_not_answer_as_a_board(transport: Transport, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgesparse.boards.facts._SCRIPT", "echo 'Unknown command.' >&2; exit 1")
+    with pytest.raises(BoardError, match=r"does not answer as a Linux machine .* Unknown command\."):
+        probe(transport, board)
