@@ -36,7 +36,7 @@ class EdgesparseError(Exception):
 
 
 class UsageError(EdgesparseError):
-    """A name or value on the command line that does not exist: unknown board, unknown variant, bad `module:function`."""
+    """A name or value on the command line that does not exist: a board, a variant, a `module:function`."""
 
     exit_code = EXIT_USAGE
 

@@ -44,7 +44,8 @@ def test_help_and_version_need_nothing_heavy() -> None:
     heavy = "tensorflow", "tf_keras", "numpy", "paramiko", "scipy", "sklearn", "pandas"
     code = (
         "import sys; sys.argv = ['edgesparse', '--help']\nfrom edgesparse.cli import main\n"
-        f"try: main()\nexcept SystemExit: pass\nprint([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"

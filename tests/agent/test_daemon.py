@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import io
 import os
 import signal
 import stat
 import subprocess
+import sys
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +21,7 @@ import pytest
 
 from edgesparse import wire
 from edgesparse.agent.journal import read_from
+from edgesparse.zipapp import agent_zipapp
 from tests.agent.conftest import Agent
 from tests.tiny import npz
 
@@ -291,12 +296,18 @@ def test_the_log_tells_of_the_start(agent: Agent) -> None:
 
 
 def test_the_agent_is_one_file_that_needs_nothing_of_the_host(agent: Agent, tmp_path: Path) -> None:
-    import sys
-
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import edgesparse.agent.daemon as d; print(d.__file__);" \
-        "print(sorted(m for m in ('tensorflow','paramiko','pandas','typer','numpy','msgspec') if m in sys.modules))" 
-        # fmt: skip
+    heavy = ("tensorflow", "paramiko", "pandas", "typer", "numpy", "msgspec")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import edgesparse.agent.daemon as daemon; print(daemon.__file__);"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     command = [sys.executable, "-c", code, str(agent.zipapp)]
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
     assert str(agent.zipapp) in out[0]
     assert out[1] == "[]"
+
+
+def test_the_agent_is_written_in_python_3_9() -> None:
+    with zipfile.ZipFile(io.BytesIO(agent_zipapp()[0])) as archive:
+        for name in archive.namelist():
+            ast.parse(archive.read(name), name, feature_version=(3, 9))

@@ -39,7 +39,8 @@ def over_ssh(server: Sshd) -> Board:
     inventory = Path(os.environ["EDGESPARSE_CONFIG"])
     inventory.parent.mkdir(parents=True, exist_ok=True)
     inventory.write_text(
-        f'version = 1\n[boards.loop]\ntype = "x86-64"\nhost = "{server.host}"\npython = "{sys.executable}"\nthreads = [1]\n'
+        f'version = 1\n[boards.loop]\ntype = "x86-64"\nhost = "{server.host}"\n'
+        f'python = "{sys.executable}"\nthreads = [1]\n'
     )
     return resolve("loop")
 
@@ -90,9 +91,7 @@ def test_a_comparison_has_every_number(bundle: Bundle, board: Board) -> None:
             assert row["path"]["taken"] in ("sparse", "dense")
 
 
-def test_the_same_run_has_the_same_shape_over_ssh(
-    bundle: Bundle, sshd: Sshd, request: pytest.FixtureRequest
-) -> None:
+def test_the_same_run_has_the_same_shape_over_ssh(bundle: Bundle, sshd: Sshd, request: pytest.FixtureRequest) -> None:
     request.addfinalizer(stop_local_agent)
     here, there = quick_bench(bundle, resolve("local")), quick_bench(bundle, over_ssh(sshd))
     assert shape(to_json(here.comparison())) == shape(to_json(there.comparison()))
@@ -203,7 +202,9 @@ def bare_python(tmp_path: Path) -> Path:
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "edgesparse.cli", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "edgesparse.cli", *arguments], capture_output=True, text=True, check=False
+    )
 
 
 def wait_until(condition: Callable[[], bool], within_s: float = 60) -> None:
