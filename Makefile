@@ -32,7 +32,8 @@ else
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module." \
 		"Install it: sudo apt install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-deps \
+		--ignore-requires-python --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --editable .
 endif
 	@touch $@
