@@ -22,6 +22,8 @@ from edgesparse.boards.transport import LinkLost, Transport, missing
 from edgesparse.errors import BoardError
 from edgesparse.zipapp import agent_zipapp
 
+stamina.instrumentation.set_on_retry_hooks([])  # retries are told through `progress`; a log line would break --json
+
 COMMAND_S = 60.0
 RECONNECT_S = 120.0
 

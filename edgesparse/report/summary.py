@@ -35,6 +35,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     warmup_ms: list[float]
     launches: int
     count: int
+    launch_medians_ms: list[float]
     median_ms: float | None
     interval_ms: tuple[float, float] | None
     p90_ms: float | None
@@ -139,19 +140,22 @@ def _by_cell(records: list[Record]) -> dict[str, _Cell]:
 
 
 def _row(cell: _Cell, dense: _Cell, asked: Record) -> Row:
+    """A cell that failed keeps its samples, but nothing is claimed from them."""
     check = cell.check or {}
     by_round, baseline = cell.medians_ms(), dense.medians_ms()
     samples_ms = [ns / 1e6 for record in cell.samples.values() for ns in record["latency_ns"]]
-    comparable = cell is not dense and baseline.keys() & by_round.keys()
     last = cell.launches[-1] if cell.launches else {}
     kind, reason = _why_failed(cell)
+    valid = bool(by_round) and kind is None
+    comparable = valid and cell is not dense and baseline.keys() & by_round.keys()
     return Row(
         backend=asked["backend"], threads=asked["threads"], status="failed" if kind else "ok", kind=kind,
         reason=reason, samples_ms=samples_ms,
         warmup_ms=[ns / 1e6 for record in cell.samples.values() for ns in record["warmup_ns"]],
-        launches=len(by_round), count=len(samples_ms), median_ms=median(by_round.values()) if by_round else None,
-        interval_ms=stats.median_interval(list(by_round.values())),
-        p90_ms=stats.p90(samples_ms), p99_ms=stats.p99(samples_ms),
+        launches=len(by_round), count=len(samples_ms), launch_medians_ms=list(by_round.values()),
+        median_ms=median(by_round.values()) if valid else None,
+        interval_ms=stats.median_interval(list(by_round.values())) if valid else None,
+        p90_ms=stats.p90(samples_ms) if valid else None, p99_ms=stats.p99(samples_ms) if valid else None,
         ratio_to_dense=stats.compare(baseline, by_round) if comparable else None,
         init_ms=_median_of_launches(cell, "init_ms"),
         first_inference_ms=_median_of_launches(cell, "first_inference_ms"),
