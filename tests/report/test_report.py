@@ -95,9 +95,9 @@ def test_the_median_is_of_the_launches_and_the_ratio_of_the_rounds(tmp_path: Pat
             assert row.median_ms == median(own.values())
             assert row.interval_ms == stats.median_interval(list(own.values()))
             if name == "dense":
-            assert row.ratio_to_dense is None
+                assert row.ratio_to_dense is None
             else:
-            assert row.ratio_to_dense == stats.compare(medians[f"dense/{backend}/1"], own)
+                assert row.ratio_to_dense == stats.compare(medians[f"dense/{backend}/1"], own)
 
 
 def test_a_launch_with_more_samples_weighs_no_more(tmp_path: Path) -> None:
