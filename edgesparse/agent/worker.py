@@ -103,7 +103,8 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
 
 
 def _path_taken(model: Model, outputs: list[Any], twin_outputs: list[Any]) -> dict[str, str]:
-    """Bit-equal to the same weights stored dense: the same kernels ran. A little apart: sums were taken in another order.
+    """Bit-equal to the same weights stored dense: the same kernels ran. A little apart: sums were taken in another
+    order.
 
     TFLite's own sparse kernel of a fully connected layer keeps the order on some CPUs, so an operator that reads sparse
     weights without a DENSIFY in between counts as sparse whatever its bits.
