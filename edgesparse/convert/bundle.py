@@ -7,12 +7,9 @@ file. No TensorFlow here: deploying and measuring read bundles, and must stay qu
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +17,7 @@ from typing import Any
 import msgspec
 
 from edgesparse.errors import BundleError, UsageError
+from edgesparse.files import replacing, sha256_of
 
 # History of the manifest. A change that an older reader would misread raises the number.
 #   1  first.
@@ -177,15 +175,6 @@ def describe(directory: Path, path: str) -> File:
     return File(path=path, sha256=sha256_of(directory / path), bytes=(directory / path).stat().st_size)
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write `manifest.json` into a directory."""
     (directory / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
@@ -201,20 +190,14 @@ def staged(out: Path) -> Iterator[Path]:
         BundleError: `out` exists and is no bundle, or cannot be written.
     """
     _check_replaceable(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        reason = f"No bundle can be written to {out}: {error.strerror}."
-        raise BundleError(reason, hint="Give another directory.") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            staging = stack.enter_context(replacing(out))
+        except OSError as error:
+            raise BundleError(
+                f"No bundle can be written to {out}: {error.strerror}.", hint="Give another directory."
+            ) from None
         yield staging
-        staging.chmod(0o755)
-        for entry in [*staging.rglob("*"), staging]:
-            _sync(entry)
-        _replace(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _check_replaceable(out: Path) -> None:
@@ -224,30 +207,6 @@ def _check_replaceable(out: Path) -> None:
         raise BundleError(
             f"{out} exists and is no bundle, so it is not replaced.", hint="Give another directory, or remove it."
         )
-
-
-def _replace(staging: Path, out: Path) -> None:
-    old = None
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-        out.replace(old)  # an empty directory gives way to a renamed one
-    try:
-        staging.replace(out)
-    except OSError:
-        if old is not None:
-            old.replace(out)
-        raise
-    _sync(out.parent)
-    if old is not None:
-        shutil.rmtree(old)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def parse_manifest(path: Path, raw: bytes) -> Manifest:

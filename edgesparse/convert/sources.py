@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgesparse.convert.bundle import DENSE, is_name, sha256_of
+from edgesparse.convert.bundle import DENSE, is_name
 from edgesparse.convert.layers import Wish
 from edgesparse.errors import ModelError, UsageError
+from edgesparse.files import sha256_of
 
 if TYPE_CHECKING:
     from edgesparse.prune.report import PruningReport

@@ -14,8 +14,8 @@ import numpy as np
 
 from edgesparse import patterns
 from edgesparse.errors import EdgesparseError, ModelError
+from edgesparse.files import refuse_foreign, replacing, sha256_of
 from edgesparse.prune.data import Data, check_against, hash_array, load_data
-from edgesparse.prune.directory import refuse_foreign, replacing, sha256_of
 from edgesparse.prune.layers import Choice, choose, kernel, weighted_layers
 from edgesparse.prune.models import MODEL_FILE, check_keras2, load_model, save_model
 from edgesparse.prune.report import REPORT_FILE, LayerReport, PruningReport, read_report

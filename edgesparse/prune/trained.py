@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from edgesparse.files import refuse_foreign, replacing, sha256_of
 from edgesparse.prune import training
-from edgesparse.prune.directory import refuse_foreign, replacing, sha256_of
 from edgesparse.prune.models import MODEL_FILE, save_model
 from edgesparse.prune.training import EpochDone, evaluate
 

@@ -18,11 +18,11 @@ from edgesparse.convert.bundle import (
     describe,
     is_name,
     read_bundle,
-    sha256_of,
     staged,
     write_manifest,
 )
 from edgesparse.errors import BundleError, UsageError
+from edgesparse.files import sha256_of
 
 
 def fill(directory: Path, *, name: str = "tiny") -> None:

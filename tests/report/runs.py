@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgesparse.convert.bundle import Bundle, File, Manifest, Variant, read_bundle, sha256_of, write_manifest
+from edgesparse.convert.bundle import Bundle, File, Manifest, Variant, read_bundle, write_manifest
+from edgesparse.files import sha256_of
 from edgesparse.store import RunRecord, create_run, new_run_id
 
 Record = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Directories that are either whole or absent: written beside their place, synced, renamed."""
+"""Files and directories that are either whole or absent: written beside their place, synced, renamed."""
 
 from __future__ import annotations
 
