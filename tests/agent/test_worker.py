@@ -39,7 +39,7 @@ def test_a_block_sparse_dense_layer_is_found_to_run_sparse(blocks: Export, tmp_p
     _, loaded = worker.load({**load, "backend": backend})
     assert loaded["parity"]["ok"]
     assert loaded["path"]["taken"] == "sparse"
-    assert "straight to FULLY_CONNECTED" in loaded["path"]["evidence"]
+    assert "FULLY_CONNECTED" in loaded["path"]["evidence"]
 
 
 def test_samples_are_as_many_as_asked_and_never_too_few(tiny_files: TinyFiles, tmp_path: Path) -> None:
