@@ -16,6 +16,7 @@ import pytest
 from edgesparse.convert import Bundle
 from edgesparse.convert.bundle import MANIFEST, describe, read_bundle
 from tests.e2e.conftest import bundle
+from tests.interrupting import hear_ctrl_c
 from tests.sshd import free_port
 from tests.tiny import npz
 
@@ -192,7 +193,9 @@ def test_ctrl_c_while_converting_leaves_the_old_bundle(bundle: Bundle, tmp_path:
 
 def interrupted(command: list[str], after: str) -> int:
     """Press Ctrl-C once the command has said something; its exit code."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=hear_ctrl_c
+    )
     assert process.stderr is not None
     said = ""
     for line in process.stderr:

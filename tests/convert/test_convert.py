@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,6 @@ import msgspec
 import numpy as np
 import pytest
 
-import edgesparse.convert as package
 from edgesparse.convert import convert, golden
 from edgesparse.convert.bundle import Bundle, read_bundle
 from edgesparse.convert.flatbuffer import read_model
@@ -142,7 +142,9 @@ def test_converting_again_reuses_what_is_there(bundle: Bundle, sources: list[Pat
 
 def test_the_key_follows_models_data_name_and_versions(bundle: Bundle, sources: list[Path], data: Data) -> None:
     def key(*, among: list[Path] = sources, given: Any = data, name: str = "tiny", **versions: str) -> str:
-        return package._key(read_sources(among), given, name, {**bundle.manifest.toolchain, **versions})
+        return import_module("edgesparse.convert")._key(
+            read_sources(among), given, name, {**bundle.manifest.toolchain, **versions}
+        )
 
     other = Data(data.x_train, data.y_train, data.x_test, data.y_test + 1)
     different = [key(among=sources[:2]), key(given=other), key(given=None), key(name="other"), key(tensorflow="9")]

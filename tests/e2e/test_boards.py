@@ -21,6 +21,7 @@ from edgesparse.boards.inventory import Board, resolve
 from edgesparse.convert import Bundle
 from edgesparse.report.export import to_json
 from edgesparse.store import Run, RunRecord
+from tests.interrupting import hear_ctrl_c
 from tests.sshd import Sshd
 
 CELLS = 6  # dense, unstructured, block-4x1 x builtin, xnnpack
@@ -135,7 +136,7 @@ def test_ctrl_c_frees_the_board_and_keeps_what_there_is(bundle: Bundle, sshd: Ss
     board = over_ssh(sshd)
     deploy(bundle, board)
     command = [sys.executable, "-m", "edgesparse.cli", "bench", str(bundle.path), "--board", "loop", "--rounds", "500"]
-    host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
     runs = Path(os.environ["EDGESPARSE_DATA"]) / "runs"
     wait_until(lambda: any(path.stat().st_size > 10_000 for path in runs.glob("*/journal.jsonl")))
     host.send_signal(signal.SIGINT)
@@ -156,7 +157,7 @@ def test_ctrl_c_frees_the_board_and_keeps_what_there_is(bundle: Bundle, sshd: Ss
 def test_ctrl_c_while_deploying_leaves_no_half(bundle: Bundle, sshd: Sshd, after_s: float) -> None:
     over_ssh(sshd)
     command = [sys.executable, "-m", "edgesparse.cli", "deploy", str(bundle.path), "--board", "loop"]
-    host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
     time.sleep(after_s)
     host.send_signal(signal.SIGINT)
     _, err = host.communicate(timeout=30)
