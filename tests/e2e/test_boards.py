@@ -161,7 +161,7 @@ def test_ctrl_c_while_deploying_leaves_no_half(bundle: Bundle, sshd: Sshd, after
     time.sleep(after_s)
     host.send_signal(signal.SIGINT)
     _, err = host.communicate(timeout=30)
-    assert host.returncode in (0, 130), err.decode()
+    assert host.returncode in (0, 130, -signal.SIGINT), err.decode()  # the last: while Python still starts
     time.sleep(0.5)
     assert [path for path in sshd.board_home.rglob(".part-*")] == []
     done = cli("deploy", str(bundle.path), "--board", "loop", "--json")
