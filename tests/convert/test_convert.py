@@ -142,9 +142,8 @@ def test_converting_again_reuses_what_is_there(bundle: Bundle, sources: list[Pat
 
 def test_the_key_follows_models_data_name_and_versions(bundle: Bundle, sources: list[Path], data: Data) -> None:
     def key(*, among: list[Path] = sources, given: Any = data, name: str = "tiny", **versions: str) -> str:
-        return import_module("edgesparse.convert")._key(
-            read_sources(among), given, name, {**bundle.manifest.toolchain, **versions}
-        )
+        toolchain = {**bundle.manifest.toolchain, **versions}
+        return str(import_module("edgesparse.convert")._key(read_sources(among), given, name, toolchain))
 
     other = Data(data.x_train, data.y_train, data.x_test, data.y_test + 1)
     different = [key(among=sources[:2]), key(given=other), key(given=None), key(name="other"), key(tensorflow="9")]
