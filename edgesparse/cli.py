@@ -289,11 +289,10 @@ def agent_stop(
 
 
 def _ask_agent(board: str, host: str | None, message: dict[str, Any]) -> dict[str, Any]:
-    from edgesparse.boards import reach
     from edgesparse.boards.inventory import resolve
     from edgesparse.boards.session import BoardSession
 
-    with BoardSession(resolve(board, host=host), reach) as session:
+    with BoardSession(resolve(board, host=host), _reach(accept_new_host_key=False)) as session:
         session.push_agent()
         with session.link() as link:
             return link.ask(message)
