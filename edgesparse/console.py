@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
 
 from edgesparse import wire
 from edgesparse.errors import EdgesparseError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from edgesparse.prune import EpochDone
 
 PIPE_COLUMNS = 140
@@ -72,6 +65,8 @@ class PushView:
     """
 
     def __init__(self, total_bytes: int) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
         columns = (TextColumn("· pushing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
         self._task = self._progress.add_task("push", total=total_bytes, visible=False)
@@ -95,6 +90,8 @@ class RunView:
     """
 
     def __init__(self, title: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (
             TextColumn("· {task.description}"),
             BarColumn(),
