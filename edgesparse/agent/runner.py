@@ -22,6 +22,9 @@ from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.agent.stopping import interval_share
 from edgesparse.agent.store import BoardStore, read_json, write_aside
 
+# Whoever asked may be this very machine, and still busy with having asked.
+SETTLE_S = 0.7
+
 
 class Runner:
     """Carries out one spec.
@@ -83,6 +86,8 @@ class Runner:
             board=board_facts(),
             wall_time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
+        if spec.max_rounds:
+            await asyncio.sleep(SETTLE_S)
         await self._record_conditions("before")
         started = time.monotonic()
         working = [cell for cell in spec.cells if await self._check(cell)]
