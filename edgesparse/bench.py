@@ -1,5 +1,5 @@
-"""A run from the host's side: plan it, hand it to the board's agent, collect what it records, go on after a lost
-link."""
+"""A run from the host's side: plan it, hand it to the board's agent, collect what it records, go on after
+a lost link."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ def bench(
     """Measure every variant of a bundle under every backend on a board.
 
     The bundle is pushed first where the board lacks files of it. Interrupting (KeyboardInterrupt) cancels the run on
-    the
-    board and keeps what was measured.
+    the board and keeps what was measured.
 
     Args:
         bundle: a bundle or its directory.

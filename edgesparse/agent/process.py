@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 
@@ -61,10 +61,8 @@ class WorkerProcess:
 
     async def __aexit__(self, *error: object) -> None:
         if self.process.returncode is None:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it may end between the look and the kill
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:  # it ended between the look and the kill
-                print(f"worker {self.process.pid} was gone already", file=sys.stderr)
         await self.process.wait()
         self._stderr.close()
 

@@ -50,6 +50,7 @@ class Runner:
     ) -> None:
         self.spec, self.store, self.journal = spec, store, journal
         self.agent, self.worker_command, self.notify = agent, worker_command, notify
+        self.passed_check = 0
         self.launch_medians: dict[str, list[float]] = {}
 
     def record(self, type_: str, **fields: Any) -> None:
@@ -62,13 +63,11 @@ class Runner:
         run."""
         try:
             await self._measure()
-            working = len(self.launch_medians)
-            failed = working == 0
-            self.record(
-                "finished",
-                status="failed" if failed else "finished",
-                reason="no cell passed its check" if failed else "",
-            )
+            if self.launch_medians:
+                self.record("finished", status="finished", reason="")
+            else:
+                reason = "every cell failed in the rounds" if self.passed_check else "no cell passed its check"
+                self.record("finished", status="failed", reason=reason)
         except asyncio.CancelledError:
             self.record("stopped", reason="cancelled", detail="")
             self.record("finished", status="cancelled", reason="cancelled")
@@ -91,6 +90,7 @@ class Runner:
         await self._record_conditions("before")
         started = time.monotonic()
         working = [cell for cell in spec.cells if await self._check(cell)]
+        self.passed_check = len(working)
         self.launch_medians = {cell.id: [] for cell in working}
         if spec.max_rounds and working:
             reason, detail = await self._rounds(working, started)

@@ -171,6 +171,17 @@ def test_submitting_the_same_run_twice_measures_once(agent: Agent) -> None:
     assert Counter(record["type"] for record in client.records(spec.run))["run"] == 1
 
 
+def test_a_run_whose_every_cell_fails_in_the_rounds_says_so(agent: Agent) -> None:
+    client = agent.connect()
+    checked = agent.submit(client, max_rounds=0)
+    client.records(checked.run)
+    spec = agent.spec(cells=agent.spec().cells[:1])
+    (agent.home / "objects" / agent.objects["dense"]).write_bytes(b"no model any more")
+    client.ask({"type": "submit", "spec": spec.to_message()})
+    end = client.records(spec.run)[-1]
+    assert (end["status"], end["reason"]) == ("failed", "every cell failed in the rounds")
+
+
 def test_a_killed_agent_says_so_of_the_run_it_left(agent: Agent) -> None:
     client = agent.connect()
     spec = agent.submit(client, max_rounds=1000, min_rounds=1000)
