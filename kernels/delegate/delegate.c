@@ -1,0 +1,425 @@
+/* The external delegate: what TFLite calls.
+ *
+ * Prepare reads the graph, chooses operators, packs their weights, and hands the chosen nodes to TFLite, which cuts them
+ * into islands and calls island_init for each. An island runs its operators in order; tensors that only it sees live in
+ * the delegate's scratch memory, which all islands share because one runs after the other. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "choose.h"
+#include "graph.h"
+#include "options.h"
+#include "report.h"
+#include "tflite_abi.h"
+
+#define ES_EXPORT __attribute__((visibility("default")))
+
+enum { ALIGNMENT = 64 };
+
+typedef struct es_delegate {
+    tfl_delegate tfl;               /* first: TFLite sees this part */
+    es_options options;
+    pthread_mutex_t lock;           /* one invocation at a time: interpreters may share a delegate */
+    es_pool *pool;
+    char *scratch;
+    size_t scratch_bytes;
+    es_choices *choices;            /* while Prepare runs */
+} es_delegate;
+
+/* ---- islands ------------------------------------------------------------------------------------------------------ */
+
+typedef struct step {
+    es_operator operator_;
+    es_op *op;
+    size_t input_offset, output_offset;     /* in the scratch memory; SIZE_MAX: a tensor of the interpreter */
+} step;
+
+typedef struct island {
+    es_delegate *delegate;
+    step *steps;
+    size_t count;
+    size_t scratch_from;            /* the operators' own scratch lies behind the island's tensors */
+} island;
+
+static size_t round_up(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static bool holds(const tfl_int_array *array, int value)
+{
+    for (int i = 0; array != NULL && i < array->size; ++i)
+        if (array->data[i] == value)
+            return true;
+    return false;
+}
+
+static void island_free(tfl_context *context, void *buffer)
+{
+    (void)context;
+    island *is = buffer;
+    if (is == NULL)
+        return;
+    for (size_t i = 0; i < is->count; ++i)
+        es_op_destroy(is->steps[i].op);
+    free(is->steps);
+    free(is);
+}
+
+static es_choice *choice_of(const es_choices *choices, int node)
+{
+    for (size_t i = 0; i < choices->count; ++i)
+        if (choices->all[i].node == node)
+            return &choices->all[i];
+    return NULL;
+}
+
+static void *island_init(tfl_context *context, const char *buffer, size_t length)
+{
+    (void)context;
+    (void)length;
+    const tfl_delegate_params *params = (const tfl_delegate_params *)(const void *)buffer;
+    if (params == NULL || params->delegate == NULL || params->nodes_to_replace == NULL)
+        return NULL;
+    es_delegate *delegate = params->delegate->data;
+    if (delegate == NULL || delegate->choices == NULL)
+        return NULL;
+    island *is = calloc(1, sizeof *is);
+    if (is == NULL)
+        return NULL;
+    is->delegate = delegate;
+    is->steps = calloc((size_t)params->nodes_to_replace->size + 1, sizeof *is->steps);
+    if (is->steps == NULL) {
+        free(is);
+        return NULL;
+    }
+    for (int i = 0; i < params->nodes_to_replace->size; ++i) {
+        es_choice *choice = choice_of(delegate->choices, params->nodes_to_replace->data[i]);
+        if (choice == NULL || choice->op == NULL)
+            continue;               /* a DENSIFY or DEQUANTIZE: its constant is packed already */
+        step *s = &is->steps[is->count++];
+        s->operator_ = choice->operator_;
+        s->op = choice->op;
+        choice->op = NULL;          /* the island's now */
+        s->input_offset = s->output_offset = SIZE_MAX;
+        if (!holds(params->output_tensors, s->operator_.output))
+            s->output_offset = 0;   /* given its place in island_prepare */
+    }
+    /* An input that an earlier step keeps inside. */
+    for (size_t i = 0; i < is->count; ++i)
+        for (size_t j = 0; j < i; ++j)
+            if (is->steps[j].operator_.output == is->steps[i].operator_.input && is->steps[j].output_offset != SIZE_MAX)
+                is->steps[i].input_offset = 0;
+    return is;
+}
+
+static tfl_int_array *output_dims(const es_operator *op, const es_conv *conv, const tfl_int_array *input)
+{
+    const int rank = !op->fully_connected ? 4 : op->keep_dims ? input->size : 2;
+    tfl_int_array *dims = malloc(sizeof *dims + (size_t)rank * sizeof *dims->data);
+    if (dims == NULL)
+        return NULL;
+    dims->size = rank;
+    if (!op->fully_connected) {
+        const int nhwc[] = {conv->batch, conv->out_h, conv->out_w, conv->out_c};
+        memcpy(dims->data, nhwc, sizeof nhwc);
+    } else {
+        if (op->keep_dims)
+            memcpy(dims->data, input->data, (size_t)rank * sizeof *dims->data);
+        else
+            dims->data[0] = conv->batch;
+        dims->data[rank - 1] = conv->out_c;
+    }
+    return dims;
+}
+
+static bool same_dims(const tfl_int_array *a, const tfl_int_array *b)
+{
+    return a != NULL && a->size == b->size && memcmp(a->data, b->data, (size_t)a->size * sizeof *a->data) == 0;
+}
+
+static size_t last_reader(const island *is, size_t producer)
+{
+    size_t last = producer;
+    for (size_t i = producer + 1; i < is->count; ++i)
+        if (is->steps[i].operator_.input == is->steps[producer].operator_.output)
+            last = i;
+    return last;
+}
+
+/* First fit: the lowest place that overlaps no inner tensor alive at the same time. Returns the bytes of all. */
+static size_t place_inner_tensors(island *is, const size_t *bytes)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < is->count; ++i) {
+        step *s = &is->steps[i];
+        if (s->output_offset == SIZE_MAX)
+            continue;
+        size_t offset = 0;
+        for (bool moved = true; moved;) {
+            moved = false;
+            for (size_t j = 0; j < i; ++j) {
+                const size_t other = is->steps[j].output_offset;
+                if (other == SIZE_MAX || last_reader(is, j) < i || other + bytes[j] <= offset ||
+                    offset + bytes[i] <= other)
+                    continue;
+                offset = other + bytes[j];
+                moved = true;
+            }
+        }
+        s->output_offset = offset;
+        if (offset + bytes[i] > total)
+            total = offset + bytes[i];
+        for (size_t k = i + 1; k < is->count; ++k)
+            if (is->steps[k].operator_.input == s->operator_.output)
+                is->steps[k].input_offset = offset;
+    }
+    return total;
+}
+
+static bool grow_scratch(es_delegate *delegate, size_t bytes)
+{
+    if (bytes <= delegate->scratch_bytes)
+        return true;
+    char *grown = aligned_alloc(ALIGNMENT, round_up(bytes));
+    if (grown == NULL)
+        return false;
+    free(delegate->scratch);
+    delegate->scratch = grown;
+    delegate->scratch_bytes = round_up(bytes);
+    return true;
+}
+
+static int threads_of(const es_delegate *delegate, const tfl_context *context)
+{
+    if (delegate->options.threads > 0)
+        return delegate->options.threads;
+    return context->recommended_num_threads > 1 ? context->recommended_num_threads : 1;
+}
+
+static es_status reshape_steps(tfl_context *context, island *is, size_t *bytes)
+{
+    for (size_t i = 0; i < is->count; ++i) {
+        step *s = &is->steps[i];
+        const tfl_int_array *input = context->tensors[s->operator_.input].dims;
+        tfl_tensor *output = &context->tensors[s->operator_.output];
+        es_conv conv;
+        es_status status = es_operator_shape(&s->operator_, input, &conv);
+        if (status == ES_OK)
+            status = es_op_reshape(s->op, &conv);
+        if (status != ES_OK)
+            return status;
+        s->operator_.conv = conv;
+        bytes[i] = round_up((size_t)conv.batch * (size_t)conv.out_h * (size_t)conv.out_w * (size_t)conv.out_c *
+                            sizeof(float));
+        tfl_int_array *dims = output_dims(&s->operator_, &conv, input);
+        if (dims == NULL)
+            return ES_OUT_OF_MEMORY;
+        if (same_dims(output->dims, dims))
+            free(dims);
+        else if (context->ResizeTensor(context, output, dims) != TFL_OK)
+            return ES_BAD_SHAPE;
+    }
+    return ES_OK;
+}
+
+static es_status prepare_locked(tfl_context *context, island *is)
+{
+    es_delegate *delegate = is->delegate;
+    size_t *bytes = calloc(is->count + 1, sizeof *bytes);
+    if (bytes == NULL)
+        return ES_OUT_OF_MEMORY;
+    es_status status = reshape_steps(context, is, bytes);
+    const size_t threads = (size_t)threads_of(delegate, context);
+    if (status == ES_OK && threads != es_pool_threads(delegate->pool)) {
+        es_pool_destroy(delegate->pool);
+        delegate->pool = NULL;
+        status = threads > 1 ? es_pool_create(threads, &delegate->pool) : ES_OK;
+    }
+    if (status == ES_OK) {
+        is->scratch_from = place_inner_tensors(is, bytes);
+        size_t most = 0;
+        for (size_t i = 0; i < is->count; ++i) {
+            const size_t own = es_op_scratch_bytes(is->steps[i].op, threads);
+            most = own > most ? own : most;
+        }
+        if (!grow_scratch(delegate, is->scratch_from + most))
+            status = ES_OUT_OF_MEMORY;
+    }
+    free(bytes);
+    return status;
+}
+
+static tfl_status island_prepare(tfl_context *context, tfl_node *node)
+{
+    island *is = node->user_data;
+    if (is == NULL) {
+        context->ReportError(context, "edgesparse: %s.", es_status_message(ES_OUT_OF_MEMORY));
+        return TFL_ERROR;
+    }
+    pthread_mutex_lock(&is->delegate->lock);
+    const es_status status = prepare_locked(context, is);
+    pthread_mutex_unlock(&is->delegate->lock);
+    if (status == ES_OK)
+        return TFL_OK;
+    context->ReportError(context, "edgesparse: an operator cannot be prepared for this input: %s.",
+                         es_status_message(status));
+    return TFL_ERROR;
+}
+
+static tfl_status island_invoke(tfl_context *context, tfl_node *node)
+{
+    island *is = node->user_data;
+    es_delegate *delegate = is->delegate;
+    pthread_mutex_lock(&delegate->lock);
+    tfl_status status = TFL_OK;
+    for (size_t i = 0; i < is->count && status == TFL_OK; ++i) {
+        const step *s = &is->steps[i];
+        const float *input = s->input_offset != SIZE_MAX ? (const float *)(void *)(delegate->scratch + s->input_offset)
+                                                         : context->tensors[s->operator_.input].data;
+        float *output = s->output_offset != SIZE_MAX ? (float *)(void *)(delegate->scratch + s->output_offset)
+                                                     : context->tensors[s->operator_.output].data;
+        if (input == NULL || output == NULL)
+            status = TFL_ERROR;
+        else
+            es_op_run(s->op, delegate->pool, input, output, delegate->scratch + is->scratch_from);
+    }
+    pthread_mutex_unlock(&delegate->lock);
+    if (status != TFL_OK)
+        context->ReportError(context, "edgesparse: a tensor has no memory: allocate the tensors before invoking.");
+    return status;
+}
+
+/* ---- the graph ---------------------------------------------------------------------------------------------------- */
+
+/* A DENSIFY or DEQUANTIZE goes with its users if all of them are claimed: otherwise TFLite still needs what it makes. */
+static void take_way(const es_graph *graph, const es_choices *choices, bool *taken)
+{
+    int *claimed_readers = calloc(graph->tensor_count + 1, sizeof *claimed_readers);
+    if (claimed_readers == NULL)
+        return;                     /* slower, not wrong: they stay with TFLite */
+    for (size_t i = 0; i < choices->count; ++i)
+        if (choices->all[i].claimed) {
+            const tfl_int_array *inputs = graph->nodes[choices->all[i].place]->inputs;
+            for (int k = 1; k < inputs->size && k < 3; ++k)
+                if (inputs->data[k] >= 0)
+                    ++claimed_readers[inputs->data[k]];
+        }
+    /* Twice: a DENSIFY in front of a DEQUANTIZE is free only once that one is taken. */
+    for (int pass = 0; pass < 2; ++pass)
+        for (size_t place = 0; place < graph->node_count; ++place) {
+            const int code = graph->registrations[place]->builtin_code;
+            const tfl_int_array *outputs = graph->nodes[place]->outputs, *inputs = graph->nodes[place]->inputs;
+            if (taken[place] || (code != TFL_DENSIFY && code != TFL_DEQUANTIZE) || outputs == NULL ||
+                outputs->size != 1 || outputs->data[0] < 0 || inputs == NULL || inputs->size != 1 ||
+                inputs->data[0] < 0)
+                continue;
+            const int out = outputs->data[0];
+            if (graph->consumers[out] == 0 || claimed_readers[out] != graph->consumers[out])
+                continue;
+            taken[place] = true;
+            ++claimed_readers[inputs->data[0]];
+        }
+    free(claimed_readers);
+}
+
+static tfl_status hand_over(es_delegate *delegate, const es_graph *graph, es_choices *choices)
+{
+    tfl_context *context = graph->context;
+    bool *taken = calloc(graph->node_count + 1, sizeof *taken);
+    tfl_int_array *nodes = malloc(sizeof *nodes + graph->node_count * sizeof *nodes->data);
+    tfl_status status = TFL_ERROR;
+    if (taken != NULL && nodes != NULL) {
+        for (size_t i = 0; i < choices->count; ++i)
+            taken[choices->all[i].place] = choices->all[i].op != NULL;
+        take_way(graph, choices, taken);
+        nodes->size = 0;
+        for (size_t place = 0; place < graph->node_count; ++place)
+            if (taken[place])
+                nodes->data[nodes->size++] = graph->node_index[place];
+        const tfl_registration registration = {
+            .init = island_init,
+            .free = island_free,
+            .prepare = island_prepare,
+            .invoke = island_invoke,
+            .custom_name = "edgesparse",
+            .version = 1,
+        };
+        delegate->choices = choices;
+        status = nodes->size == 0 ? TFL_OK
+                                  : context->ReplaceNodeSubsetsWithDelegateKernels(context, registration, nodes,
+                                                                                   &delegate->tfl);
+        delegate->choices = NULL;
+    }
+    free(nodes);
+    free(taken);
+    return status;
+}
+
+static tfl_status delegate_prepare(tfl_context *context, tfl_delegate *tfl)
+{
+    es_delegate *delegate = tfl->data;
+    char sentence[ES_SENTENCE];
+    es_graph graph;
+    if (!es_graph_read(context, &graph, sentence, sizeof sentence)) {
+        if (context != NULL && context->ReportError != NULL)
+            context->ReportError(context, "edgesparse: %s.", sentence);
+        return TFL_DELEGATE_ERROR;
+    }
+    tfl_status status = TFL_OK;
+    es_choices choices;
+    if (!es_choose(&graph, &delegate->options, &choices, sentence, sizeof sentence)) {
+        context->ReportError(context, "edgesparse: %s.", sentence);
+        es_graph_free(&graph);
+        return TFL_DELEGATE_ERROR;
+    }
+    /* The report first: TFLite takes the nodes' names with it when it replaces them. */
+    if (delegate->options.report != NULL &&
+        !es_report_write(&delegate->options, &choices, threads_of(delegate, context), sentence, sizeof sentence)) {
+        context->ReportError(context, "edgesparse: %s.", sentence);
+        status = TFL_DELEGATE_ERROR;
+    }
+    if (status == TFL_OK)
+        status = hand_over(delegate, &graph, &choices);
+    es_choices_free(&choices);
+    es_graph_free(&graph);
+    return status;
+}
+
+/* ---- exports ------------------------------------------------------------------------------------------------------ */
+
+ES_EXPORT tfl_delegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values, size_t count,
+                                                      void (*report_error)(const char *))
+{
+    char sentence[ES_SENTENCE];
+    es_delegate *delegate = calloc(1, sizeof *delegate);
+    if (delegate == NULL) {
+        if (report_error != NULL)
+            report_error("edgesparse: memory is exhausted.");
+        return NULL;
+    }
+    if (!es_options_read(keys, values, count, &delegate->options, sentence)) {
+        if (report_error != NULL)
+            report_error(sentence);
+        free(delegate);
+        return NULL;
+    }
+    pthread_mutex_init(&delegate->lock, NULL);
+    delegate->tfl.data = delegate;
+    delegate->tfl.Prepare = delegate_prepare;
+    return &delegate->tfl;
+}
+
+ES_EXPORT void tflite_plugin_destroy_delegate(tfl_delegate *tfl)
+{
+    if (tfl == NULL)
+        return;
+    es_delegate *delegate = tfl->data;
+    es_pool_destroy(delegate->pool);
+    pthread_mutex_destroy(&delegate->lock);
+    es_options_free(&delegate->options);
+    free(delegate->scratch);
+    free(delegate);
+}

@@ -1,0 +1,44 @@
+/* The interpreter's graph, read with suspicion: every index, length and pointer is checked before it is followed. */
+#ifndef ES_GRAPH_H
+#define ES_GRAPH_H
+
+#include "edgesparse.h"
+#include "tflite_abi.h"
+
+typedef struct es_graph {
+    tfl_context *context;
+    size_t node_count;              /* of the execution plan */
+    int *node_index;                /* TFLite's number of each */
+    tfl_node **nodes;
+    tfl_registration **registrations;
+    size_t tensor_count;
+    int *producer;                  /* of each tensor: place in the plan, -1: none */
+    int *consumers;                 /* of each tensor: how many nodes of the plan read it */
+} es_graph;
+
+/* False: `sentence` says why this runtime or graph cannot be read. */
+bool es_graph_read(tfl_context *context, es_graph *graph, char *sentence, size_t length);
+void es_graph_free(es_graph *graph);
+
+/* Tensor number `i` of a node's inputs or outputs; NULL if there is none. */
+tfl_tensor *es_graph_tensor(const es_graph *graph, const tfl_int_array *indices, int i);
+
+/* A constant as float32, whatever way it takes to its user: as it is, through DENSIFY, through DEQUANTIZE. */
+typedef struct es_constant {
+    const tfl_tensor *tensor;       /* as the file has it */
+    es_type type;
+    size_t count;                   /* elements, expanded */
+    int through[2];                 /* the nodes on its way, in the plan; -1: none */
+} es_constant;
+
+/* NULL: found; otherwise why tensor number `index` is no constant that we can read. */
+const char *es_graph_constant(const es_graph *graph, int index, es_constant *constant);
+
+/* The constant's `count` floats, to be freed; NULL: `status` says why. */
+float *es_constant_expand(const es_constant *constant, es_status *status);
+
+/* Dims as they are, 0 if the tensor has none of its own or more than ES_MAX_RANK. */
+size_t es_tensor_rank(const tfl_tensor *tensor);
+bool es_dims_count(const tfl_int_array *dims, size_t *count);
+
+#endif

@@ -1,0 +1,29 @@
+/* What a user may ask of the delegate. */
+#ifndef ES_OPTIONS_H
+#define ES_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "edgesparse.h"
+
+typedef enum es_claim { ES_CLAIM_AUTO, ES_CLAIM_ALL, ES_CLAIM_NONE } es_claim;
+
+typedef struct es_options {
+    es_claim claim;
+    const es_isa *isa;
+    bool isa_forced;
+    int threads;                /* 0: the interpreter's */
+    char *report;               /* path or NULL */
+    char *plan;                 /* decide for this target and claim nothing, or NULL */
+} es_options;
+
+enum { ES_SENTENCE = 512 };
+
+/* False: `sentence` says which option is wrong and what there is. */
+bool es_options_read(const char *const *keys, const char *const *values, size_t count, es_options *options,
+                     char sentence[ES_SENTENCE]);
+void es_options_free(es_options *options);
+const char *es_claim_name(es_claim claim);
+
+#endif

@@ -1,0 +1,174 @@
+/* edgesparse: sparse convolutions and fully connected layers on CPUs.
+ *
+ * The way of the data:
+ *   file's weights -> es_expand (sparse layouts) -> dense matrix -> es_count (where are the zeros?)
+ *   -> es_decide (which format, does it pay?) -> es_op_create (packed weights) -> es_op_run (per inference)
+ *
+ * Activations are NHWC float32. Weights come as a row-major matrix of out_channels x (k_h * k_w * in_channels), the
+ * order of TFLite's CONV_2D and FULLY_CONNECTED. A fully connected layer is a 1x1 convolution over `batch` pixels.
+ *
+ * Nothing here prints, exits or aborts: a function that can fail returns an es_status, and es_status_message turns it
+ * into a sentence.
+ */
+#ifndef EDGESPARSE_H
+#define EDGESPARSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ES_VERSION "0.3.0"
+
+/* ---- status ---------------------------------------------------------------------------------------------------- */
+
+typedef enum es_status {
+    ES_OK = 0,
+    ES_OUT_OF_MEMORY,
+    ES_UNKNOWN_ISA,
+    ES_UNUSABLE_ISA,
+    ES_BAD_SHAPE,
+    ES_TOO_LARGE,
+    ES_BAD_RANK,
+    ES_BAD_TRAVERSAL,
+    ES_BAD_BLOCK_MAP,
+    ES_BAD_DIMENSION,
+    ES_BAD_SEGMENTS,
+    ES_BAD_INDICES,
+    ES_BAD_VALUE_COUNT,
+    ES_NO_KERNEL,
+    ES_THREADS,
+    ES_STATUS_COUNT
+} es_status;
+
+/* One sentence, static, never NULL. */
+const char *es_status_message(es_status status);
+
+/* ---- instruction sets ------------------------------------------------------------------------------------------ */
+
+typedef struct es_isa es_isa;
+
+/* The instruction sets compiled into this library, best first; `count` receives how many. */
+const es_isa *const *es_isa_list(size_t *count);
+const char *es_isa_name(const es_isa *isa);
+bool es_isa_usable(const es_isa *isa);
+
+/* `name` NULL or "": the best one that this CPU has. Otherwise the named one, or ES_UNKNOWN_ISA, ES_UNUSABLE_ISA. */
+es_status es_isa_select(const char *name, const es_isa **isa);
+
+/* ---- weights as a file has them -------------------------------------------------------------------------------- */
+
+enum { ES_MAX_RANK = 8 };   /* dimensions of a sparse tensor, block dimensions included */
+
+typedef struct es_array {   /* a length and its int32 values, as TFLite's TfLiteIntArray */
+    size_t size;
+    const int32_t *data;    /* may be NULL if size is 0 */
+} es_array;
+
+typedef struct es_dimension {
+    bool csr;               /* false: dense, `dense_size` entries; true: compressed, segments and indices */
+    int32_t dense_size;
+    es_array segments;
+    es_array indices;
+} es_dimension;
+
+typedef struct es_sparsity { /* TFLite's SparsityParameters: any traversal order, any block map */
+    es_array traversal_order;
+    es_array block_map;
+    const es_dimension *dimensions;
+    size_t dimension_count;
+} es_sparsity;
+
+typedef enum es_type { ES_FLOAT32, ES_FLOAT16 } es_type;
+
+/* Writes the dense, row-major tensor of `shape` (rank entries) to `dense`, which holds `dense_count` floats, from the
+ * `value_count` stored values of `type`. Every array is checked before it is used. `sparsity` NULL: the values are
+ * already dense. */
+es_status es_expand(const es_sparsity *sparsity, const int32_t *shape, size_t rank, es_type type, const void *values,
+                    size_t value_count, float *dense, size_t dense_count);
+
+/* ---- one operator ---------------------------------------------------------------------------------------------- */
+
+typedef struct es_conv {
+    int32_t batch, in_h, in_w, in_c;
+    int32_t out_h, out_w, out_c;
+    int32_t k_h, k_w, stride_h, stride_w;
+    int32_t pad_top, pad_left;
+    float low, high;        /* fused activation: clamp; -INFINITY, INFINITY for none */
+} es_conv;
+
+/* The two paddings of TFLite, the output's size and the padding in front from the input's. */
+es_status es_conv_same(es_conv *conv);
+es_status es_conv_valid(es_conv *conv);
+
+typedef enum es_format {
+    ES_BSR16,               /* blocks of 16 consecutive output channels x 1 input */
+    ES_BSR8,
+    ES_BSR4,
+    ES_NM4,                 /* at most two non-zeros in four consecutive inputs, 2-bit positions */
+    ES_CSR,                 /* single values, 16-bit indices */
+    ES_FORMAT_COUNT,
+    ES_FORMAT_NONE = ES_FORMAT_COUNT
+} es_format;
+
+const char *es_format_name(es_format format);
+
+typedef struct es_zeros {   /* what a matrix holds; `blocks` are those with at least one non-zero */
+    size_t rows, columns, nonzeros;
+    size_t blocks16, blocks8, blocks4;
+    bool nm4;               /* at most two of each four consecutive inputs, inputs a multiple of four */
+} es_zeros;
+
+/* `weights`: rows x columns; `group`: inputs per tap (the four consecutive inputs of N:M stay within a tap). */
+void es_count(const float *weights, size_t rows, size_t columns, size_t group, es_zeros *zeros);
+static inline double es_density(const es_zeros *zeros)
+{
+    return zeros->rows && zeros->columns ? (double)zeros->nonzeros / (double)zeros->rows / (double)zeros->columns : 0;
+}
+
+typedef struct es_decision {
+    es_format format;       /* the fastest one that this instruction set has */
+    double sparse_us;       /* predicted, one thread, at 3 GHz */
+    double dense_us;        /* a dense kernel's, predicted the same way */
+} es_decision;
+
+/* The cost model (src/cost.c). `isa` may be one that this CPU cannot run. ES_NO_KERNEL: it has no kernel for it. */
+es_status es_decide(const es_isa *isa, const es_conv *conv, const es_zeros *zeros, es_decision *decision);
+
+/* The same for the model of an instruction set that is not compiled in: "x86_64-avx512", "aarch64-neon", ... */
+const char *const *es_cost_targets(size_t *count);
+es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros *zeros, es_decision *decision);
+
+typedef struct es_op es_op;
+typedef struct es_pool es_pool;
+
+/* Packs `weights` (copied; may be freed afterwards) and `bias` (out_c floats or NULL). */
+es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv, const float *weights,
+                       const float *bias, es_op **op);
+void es_op_destroy(es_op *op);
+/* Another input size for the same weights. */
+es_status es_op_reshape(es_op *op, const es_conv *conv);
+const char *es_op_kernel(const es_op *op);      /* the micro-kernel's name */
+es_format es_op_format(const es_op *op);
+size_t es_op_packed_bytes(const es_op *op);
+/* Bytes of scratch memory that a run with `threads` threads needs; 64-byte aligned memory is expected. */
+size_t es_op_scratch_bytes(const es_op *op, size_t threads);
+/* `input` NHWC, `output` NHWC, not overlapping; `pool` NULL: this thread alone. */
+void es_op_run(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch);
+
+/* ---- threads --------------------------------------------------------------------------------------------------- */
+
+/* `threads` includes the calling one; 1 makes a pool without threads. Workers sleep when idle. */
+es_status es_pool_create(size_t threads, es_pool **pool);
+void es_pool_destroy(es_pool *pool);
+size_t es_pool_threads(const es_pool *pool);    /* of NULL: 1 */
+/* Calls task(context, i) once for each i < count, on all threads, and returns when all are done. One caller at a time. */
+void es_pool_run(es_pool *pool, void (*task)(void *context, size_t index), void *context, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

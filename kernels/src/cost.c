@@ -1,0 +1,160 @@
+/* The cost model: which format is the fastest, and is it faster than dense?
+ *
+ * Cycles of one thread, from what a format stores and the shape, with a dozen numbers per instruction set. The numbers
+ * were fitted to `es_bench --calibrate` and to whole models against XNNPACK; only ratios matter, so they are shown as
+ * microseconds at 3 GHz. A NEON cycle is counted as two instructions: what there is to fit them to is instruction counts.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "op.h"
+
+typedef struct cost {
+    const char *target;
+    double lanes;               /* floats of a vector */
+    double dense;               /* cycles of a dense kernel per vector of multiply-adds */
+    double stream;              /* bytes per cycle of weights that are used once */
+    double call;                /* cycles of an island: TFLite's bookkeeping, the break in XNNPACK's graph */
+    double block[3];            /* bsr 16, 8, 4: cycles per block and pixel */
+    double tile[3];             /* bsr: pixels of a tile */
+    double block_visit;         /* bsr: per block and tile */
+    double row_visit;           /* bsr, nm: per block row and tile */
+    double group;               /* nm: per group of four inputs, vector of outputs and pixel; 0: no kernel */
+    double nm_tile;
+    double copy;                /* per float of a padded picture */
+    double value;               /* csr: per value and vector of pixels */
+    double value_visit;         /* csr: per value and tile */
+    double csr_tile;            /* csr: pixels of a tile */
+    double panel;               /* csr: inputs of a panel */
+    double sum_visit;           /* csr: per row, panel and tile */
+    double turn;                /* csr: per float transposed in or out */
+    double picked;              /* csr, one pixel: per value */
+} cost;
+
+static const cost costs[] = {
+    {.target = "x86_64-avx512", .lanes = 16, .dense = 0.52, .stream = 10, .call = 4000,
+     .block = {0.56, 0.56, 0.56}, .tile = {28, 28, 28}, .block_visit = 1.0, .row_visit = 60,
+     .group = 1.6, .nm_tile = 20, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96,
+     .sum_visit = 18, .turn = 0.20, .picked = 0.75},
+    {.target = "x86_64-avx2", .lanes = 8, .dense = 0.52, .stream = 8, .call = 4000,
+     .block = {1.02, 0.56, 0.56}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45,
+     .group = 1.6, .nm_tile = 8, .copy = 0.15, .value = 0.62, .value_visit = 0.8, .csr_tile = 32, .panel = 160,
+     .sum_visit = 18, .turn = 0.35, .picked = 1.1},
+    {.target = "aarch64-neon", .lanes = 4, .dense = 0.62, .stream = 8, .call = 4000,
+     .block = {2.5, 1.5, 1.0}, .tile = {6, 12, 24}, .block_visit = 2.0, .row_visit = 60,
+     .group = 0, .nm_tile = 0, .copy = 0.25, .value = 0.75, .value_visit = 2.0, .csr_tile = 32, .panel = 256,
+     .sum_visit = 30, .turn = 0.4, .picked = 2.0},
+    {.target = "armv7l-neon", .lanes = 4, .dense = 0.75, .stream = 4, .call = 4000,
+     .block = {3.2, 1.8, 1.2}, .tile = {2, 5, 10}, .block_visit = 2.5, .row_visit = 60,
+     .group = 0, .nm_tile = 0, .copy = 0.4, .value = 0.85, .value_visit = 2.5, .csr_tile = 16, .panel = 256,
+     .sum_visit = 30, .turn = 0.6, .picked = 2.5},
+    /* Portable C competes with XNNPACK's vectors of at least four: it wins only where next to nothing is left. */
+    {.target = "any-scalar", .lanes = 4, .dense = 0.6, .stream = 8, .call = 4000,
+     .block = {8.0, 4.0, 2.5}, .tile = {2, 4, 8}, .block_visit = 4.0, .row_visit = 80,
+     .group = 8.0, .nm_tile = 8, .copy = 0.4, .value = 2.5, .value_visit = 4.0, .csr_tile = 16, .panel = 256,
+     .sum_visit = 40, .turn = 1.0, .picked = 3.0},
+};
+enum { COUNT = sizeof costs / sizeof *costs };
+
+static const double cycles_per_us = 3000;
+
+static double ceil_div(double a, double b)
+{
+    return ceil(a / b);
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static double dense_cycles(const cost *c, const es_conv *conv, double rows, double columns)
+{
+    const double pixels = (double)es_pixels(conv);
+    const double multiply = rows * columns * pixels / c->lanes * c->dense;
+    return larger(multiply, rows * columns * sizeof(float) / c->stream);
+}
+
+static double copy_cycles(const cost *c, const es_conv *conv)
+{
+    const es_picture picture = es_picture_of(conv);
+    return picture.copied ? (double)conv->batch * (double)picture.height * (double)picture.width *
+                                (double)conv->in_c * c->copy
+                          : 0;
+}
+
+static double bsr_cycles(const cost *c, const es_conv *conv, int which, double blocks, double rows)
+{
+    static const double heights[] = {16, 8, 4};
+    const double pixels = (double)es_pixels(conv), height = heights[which];
+    const double tiles = ceil_div(pixels, c->tile[which]);
+    const double multiply = blocks * (pixels * c->block[which] + tiles * c->block_visit) +
+                            ceil_div(rows, height) * tiles * c->row_visit;
+    const double bytes = blocks * (height * sizeof(float) + sizeof(uint16_t));
+    return larger(multiply, bytes / c->stream) + copy_cycles(c, conv);
+}
+
+static double nm_cycles(const cost *c, const es_conv *conv, double rows, double columns)
+{
+    const double pixels = (double)es_pixels(conv), vectors = ceil_div(rows, c->lanes), groups = columns / 4;
+    const double multiply = vectors * groups * pixels * c->group + vectors * ceil_div(pixels, c->nm_tile) * c->row_visit;
+    const double bytes = rows * groups * (2 * sizeof(float) + 0.5);
+    return larger(multiply, bytes / c->stream) + copy_cycles(c, conv);
+}
+
+static double csr_cycles(const cost *c, const es_conv *conv, const es_zeros *zeros)
+{
+    const double pixels = (double)es_pixels(conv), rows = (double)zeros->rows, columns = (double)zeros->columns;
+    const double values = (double)zeros->nonzeros;
+    if (pixels < c->lanes / 2)
+        return pixels * larger(values * c->picked, values * (sizeof(float) + sizeof(uint16_t)) / c->stream);
+    const double vectors = ceil_div(pixels, c->lanes), tiles = ceil_div(pixels, c->csr_tile);
+    return values * (vectors * c->value + tiles * c->value_visit) +
+           rows * tiles * ceil_div(columns, c->panel) * c->sum_visit + (rows + columns) * vectors * c->lanes * c->turn;
+}
+
+static void keep_faster(es_decision *decision, es_format format, double us)
+{
+    if (decision->format == ES_FORMAT_NONE || us < decision->sparse_us) {
+        decision->format = format;
+        decision->sparse_us = us;
+    }
+}
+
+static void decide(const cost *c, const es_conv *conv, const es_zeros *zeros, es_decision *decision)
+{
+    const double rows = (double)zeros->rows, columns = (double)zeros->columns;
+    const double blocks[] = {(double)zeros->blocks16, (double)zeros->blocks8, (double)zeros->blocks4};
+    *decision = (es_decision){.format = ES_FORMAT_NONE, .dense_us = dense_cycles(c, conv, rows, columns) / cycles_per_us};
+    for (int which = 0; which < 3; ++which)
+        keep_faster(decision, (es_format)(ES_BSR16 + which),
+                    (bsr_cycles(c, conv, which, blocks[which], rows) + c->call) / cycles_per_us);
+    if (zeros->nm4 && c->group > 0)
+        keep_faster(decision, ES_NM4, (nm_cycles(c, conv, rows, columns) + c->call) / cycles_per_us);
+    keep_faster(decision, ES_CSR, (csr_cycles(c, conv, zeros) + c->call) / cycles_per_us);
+}
+
+const char *const *es_cost_targets(size_t *count)
+{
+    static const char *targets[COUNT];
+    for (size_t i = 0; i < COUNT; ++i)
+        targets[i] = costs[i].target;
+    *count = COUNT;
+    return targets;
+}
+
+es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros *zeros, es_decision *decision)
+{
+    for (size_t i = 0; i < COUNT; ++i)
+        if (strcmp(costs[i].target, target) == 0) {
+            decide(&costs[i], conv, zeros, decision);
+            return ES_OK;
+        }
+    return ES_UNKNOWN_ISA;
+}
+
+es_status es_decide(const es_isa *isa, const es_conv *conv, const es_zeros *zeros, es_decision *decision)
+{
+    return es_decide_for(isa->target, conv, zeros, decision);
+}

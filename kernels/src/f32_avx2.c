@@ -1,0 +1,69 @@
+/* AVX2 and FMA: 8 floats, 16 registers. Twelve sums hide the FMA's latency and leave room for the operands. */
+#include "cpu_x86.h"
+#include "vector_x86.h"
+#include "tile_names.h"
+
+#define BSR_NAME bsr16
+#define BSR_V v8
+#define BSR_NV 2
+#define BSR_VW 8
+#define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_3(F, 2)
+#include "bsr.inc.h"
+
+#define BSR_NAME bsr8
+#define BSR_V v8
+#define BSR_NV 1
+#define BSR_VW 8
+#define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
+#include "bsr.inc.h"
+
+#define BSR_NAME bsr4
+#define BSR_V v4
+#define BSR_NV 1
+#define BSR_VW 4
+#define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
+#include "bsr.inc.h"
+
+#define NM_NAME nm
+#define NM_V v8
+#define NM_VW 8
+#define NM_MS(F) ES_UP_TO_8(F, 1)
+#include "nm.inc.h"
+
+#define CSR_NAME csr
+#define CSR_V v8
+#define CSR_VW 8
+#define CSR_VECTORS(F) F(1) F(2) F(3) F(4)
+#include "csr.inc.h"
+
+/* Four loads are faster than vgatherdps on the CPUs that have no more than AVX2. */
+ES_INLINE __m128 pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
+{
+    return _mm_setr_ps(x[a], x[b], x[c], x[d]);
+}
+#define CSRV_NAME csr_vector
+#define CSRV_V v4
+#define CSRV_PICK pick4
+#include "csr_vector.inc.h"
+
+static bool usable(void)
+{
+    return es_cpu_has(ES_LEAF1_ECX_FMA, ES_LEAF7_EBX_AVX2, ES_XCR0_AVX);
+}
+
+const struct es_isa es_isa_avx2 = {
+    .name = "avx2",
+    .target = "x86_64-avx2",
+    .usable = usable,
+    .bsr16 = {&bsr16_narrow, &bsr16_wide},
+    .bsr8 = {&bsr8_narrow, &bsr8_wide},
+    .bsr4 = {&bsr4_narrow, &bsr4_wide},
+    .nm = &nm_table,
+    .nm_rows = 8,
+    .csr_vector = 8,
+    .csr_panel = 160,
+    .csr = {csr_1, csr_2, csr_3, csr_4},
+    .transpose_in = csr_transpose_in,
+    .transpose_out = csr_transpose_out,
+    .csr_vector_kernel = {csr_vector_narrow, csr_vector_wide},
+};

@@ -1,0 +1,67 @@
+/* Portable C: fills every slot of the table, on every CPU. */
+#include "vector_portable.h"
+#include "tile_names.h"
+
+#define BSR_NAME bsr16
+#define BSR_V v4
+#define BSR_NV 4
+#define BSR_VW 4
+#define BSR_MS(F) ES_UP_TO_2(F, 1)
+#include "bsr.inc.h"
+
+#define BSR_NAME bsr8
+#define BSR_V v4
+#define BSR_NV 2
+#define BSR_VW 4
+#define BSR_MS(F) ES_UP_TO_4(F, 1)
+#include "bsr.inc.h"
+
+#define BSR_NAME bsr4
+#define BSR_V v4
+#define BSR_NV 1
+#define BSR_VW 4
+#define BSR_MS(F) ES_UP_TO_4(F, 1) ES_UP_TO_4(F, 2)
+#include "bsr.inc.h"
+
+#define NM_NAME nm
+#define NM_V v4
+#define NM_VW 4
+#define NM_MS(F) ES_UP_TO_4(F, 1) ES_UP_TO_4(F, 2)
+#include "nm.inc.h"
+
+#define CSR_NAME csr
+#define CSR_V v4
+#define CSR_VW 4
+#define CSR_VECTORS(F) F(1) F(2) F(3) F(4)
+#include "csr.inc.h"
+
+ES_INLINE v4_t pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
+{
+    return (v4_t){{x[a], x[b], x[c], x[d]}};
+}
+#define CSRV_NAME csr_vector
+#define CSRV_V v4
+#define CSRV_PICK pick4
+#include "csr_vector.inc.h"
+
+static bool usable(void)
+{
+    return true;
+}
+
+const struct es_isa es_isa_scalar = {
+    .name = "scalar",
+    .target = "any-scalar",
+    .usable = usable,
+    .bsr16 = {&bsr16_narrow, &bsr16_wide},
+    .bsr8 = {&bsr8_narrow, &bsr8_wide},
+    .bsr4 = {&bsr4_narrow, &bsr4_wide},
+    .nm = &nm_table,
+    .nm_rows = 4,
+    .csr_vector = 4,
+    .csr_panel = 256,
+    .csr = {csr_1, csr_2, csr_3, csr_4},
+    .transpose_in = csr_transpose_in,
+    .transpose_out = csr_transpose_out,
+    .csr_vector_kernel = {csr_vector_narrow, csr_vector_wide},
+};

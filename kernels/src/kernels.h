@@ -1,0 +1,132 @@
+/* The micro-kernels and the table that holds them: one table per instruction set, one file per table.
+ *
+ * Names are a grammar: es_f32_<format>_ukernel_<tile>__<isa>. The tile of bsr and nm is <segments>x<pixels>, of csr
+ * <rows>x<pixels>.
+ */
+#ifndef ES_KERNELS_H
+#define ES_KERNELS_H
+
+#include "edgesparse.h"
+
+/* ---- pixel tiles x block rows: bsr and nm ----------------------------------------------------------------------
+ * A tile is `S` segments of `M` pixels. Pixel m of segment s reads at x + s * x_segment + m * x_pixel (in floats) and
+ * writes at y + s * y_segment + m * y_pixel. A kernel walks the block rows [first, last): R output channels each. */
+
+enum { ES_MAX_M = 14, ES_MAX_S = 2 };
+
+typedef struct es_tile {
+    const float *x;
+    ptrdiff_t x_pixel, x_segment;
+    float *y;
+    ptrdiff_t y_pixel, y_segment;
+    size_t first, last;             /* block rows */
+    size_t rows;                    /* output channels: the last block row may be partial */
+    const float *bias;              /* padded to whole block rows */
+    float low, high;
+    const float *weights;           /* bsr: R floats per block; nm: 2 x R floats per group of four inputs */
+    const uint32_t *row_start;      /* bsr: first block of a block row, one more at the end */
+    const void *offsets;            /* bsr: of a block's input from the pixel, in floats, uint16_t or uint32_t */
+    const uint8_t *positions;       /* nm: 2 x R positions of 2 bits per group */
+    const uint32_t *tap_offsets;    /* nm: of a tap's inputs from the pixel */
+    size_t taps, groups_per_tap;    /* nm */
+} es_tile;
+
+typedef void (*es_tile_kernel)(const es_tile *tile);
+
+typedef struct es_tile_kernels {
+    es_tile_kernel of[ES_MAX_S][ES_MAX_M];      /* [S - 1][M - 1]; what is NULL does not exist */
+} es_tile_kernels;
+
+/* ---- single values x vectors of pixels: csr ---------------------------------------------------------------------
+ * Inputs are transposed panels, channel-major: `width` pixels per input, width = vectors x the vector's length. Rows
+ * come in pairs of equal length (the packer sorts rows by their number of values and pads by at most a few zeros), so
+ * that two rows' sums are in flight and the loop's length is easily predicted. */
+
+typedef struct es_csr_panel {
+    size_t pairs;
+    const uint16_t *pair_length;    /* values per row of the pair */
+    const uint32_t *pair_rows;      /* two rows per pair; an odd one out is paired with the row behind the last */
+    const uint16_t *indices;        /* value j of the first row, of the second row, j + 1 ...: input within the panel */
+    const float *values;            /* the same order */
+} es_csr_panel;
+
+/* sums: (rows + 1) x width; `accumulate` false: overwritten. */
+typedef void (*es_csr_kernel)(const es_csr_panel *panel, const float *x, float *sums, bool accumulate);
+
+/* panel[c * width + p] = pixel[p][c] for c < channels, p < width. */
+typedef void (*es_transpose_in)(const float *const *pixel, size_t width, size_t channels, float *panel);
+
+/* y[p * rows + r] = clamp(sums[r * width + p] + bias[r]) for p < pixels. */
+typedef void (*es_transpose_out)(const float *sums, size_t width, size_t pixels, size_t rows, const float *bias,
+                                 float low, float high, float *y);
+
+enum { ES_MAX_VECTORS = 8, ES_CSR_PAIR = 2 };
+
+/* ---- single values x one pixel ---------------------------------------------------------------------------------- */
+
+typedef struct es_csr_rows {
+    size_t first, last;
+    const uint32_t *row_start;
+    const void *indices;            /* uint16_t or uint32_t */
+    const float *values;
+    const float *bias;
+    float low, high;
+} es_csr_rows;
+
+typedef void (*es_csr_vector_kernel)(const es_csr_rows *rows, const float *x, float *y);
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+enum { ES_NARROW, ES_WIDE, ES_INDEX_WIDTHS };   /* 16- and 32-bit offsets */
+
+struct es_isa {
+    const char *name;
+    const char *target;             /* of the cost model: "x86_64-avx2" */
+    bool (*usable)(void);
+    const es_tile_kernels *bsr16[ES_INDEX_WIDTHS], *bsr8[ES_INDEX_WIDTHS], *bsr4[ES_INDEX_WIDTHS];
+    const es_tile_kernels *nm;      /* NULL: no such kernel */
+    size_t nm_rows;                 /* R of nm: the vector's length */
+    size_t csr_vector;              /* pixels of one vector */
+    size_t csr_panel;               /* inputs of one panel: panel x widest tile stays in the L1 cache */
+    es_csr_kernel csr[ES_MAX_VECTORS];
+    es_transpose_in transpose_in;
+    es_transpose_out transpose_out;
+    es_csr_vector_kernel csr_vector_kernel[ES_INDEX_WIDTHS];
+};
+
+static inline size_t es_block_rows(const struct es_isa *isa, es_format format)
+{
+    switch (format) {
+    case ES_BSR16: return 16;
+    case ES_BSR8: return 8;
+    case ES_BSR4: return 4;
+    case ES_NM4: return isa->nm_rows;
+    default: return 1;
+    }
+}
+
+static inline const es_tile_kernels *es_tile_table(const struct es_isa *isa, es_format format, int index_width)
+{
+    switch (format) {
+    case ES_BSR16: return isa->bsr16[index_width];
+    case ES_BSR8: return isa->bsr8[index_width];
+    case ES_BSR4: return isa->bsr4[index_width];
+    default: return isa->nm;
+    }
+}
+
+#if defined(__x86_64__)
+extern const struct es_isa es_isa_avx512, es_isa_avx2;
+#elif defined(__aarch64__) || defined(__arm__)
+extern const struct es_isa es_isa_neon;
+#endif
+extern const struct es_isa es_isa_scalar;
+
+#if defined(__clang__)
+#define ES_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define ES_UNROLL _Pragma("GCC unroll 64")
+#endif
+#define ES_INLINE static inline __attribute__((always_inline))
+
+#endif

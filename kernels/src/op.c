@@ -1,0 +1,227 @@
+/* One operator: made from dense weights, run on activations. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "op.h"
+
+const char *es_format_name(es_format format)
+{
+    static const char *const names[] = {"bsr16x1", "bsr8x1", "bsr4x1", "nm2:4", "csr", "none"};
+    return names[format <= ES_FORMAT_NONE ? format : ES_FORMAT_NONE];
+}
+
+void *es_allocate(size_t bytes, size_t *total)
+{
+    const size_t rounded = bytes == 0 ? ES_ALIGNMENT : es_round_up(bytes, ES_ALIGNMENT);
+    void *memory = rounded < bytes ? NULL : aligned_alloc(ES_ALIGNMENT, rounded);
+    if (memory != NULL)
+        *total += rounded;
+    return memory;
+}
+
+/* ---- shapes ------------------------------------------------------------------------------------------------------- */
+
+static bool fits(const int32_t *sizes, size_t count)
+{
+    size_t product = sizeof(float);
+    for (size_t i = 0; i < count; ++i) {
+        if (product > (size_t)PTRDIFF_MAX / (size_t)sizes[i])
+            return false;
+        product *= (size_t)sizes[i];
+    }
+    return true;
+}
+
+static es_status check_conv(const es_conv *c)
+{
+    const int32_t positive[] = {c->batch, c->in_h, c->in_w, c->in_c, c->out_h, c->out_w, c->out_c,
+                                c->k_h,   c->k_w,  c->stride_h, c->stride_w};
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; ++i)
+        if (positive[i] <= 0)
+            return ES_BAD_SHAPE;
+    if (c->pad_top < 0 || c->pad_left < 0 || c->pad_top >= c->k_h || c->pad_left >= c->k_w || !(c->low <= c->high))
+        return ES_BAD_SHAPE;
+    const int64_t span_h = ((int64_t)c->out_h - 1) * c->stride_h + c->k_h;
+    const int64_t span_w = ((int64_t)c->out_w - 1) * c->stride_w + c->k_w;
+    /* The last tap may look beyond the far border, by less than a kernel. */
+    if (span_h >= (int64_t)c->in_h + c->pad_top + c->k_h || span_w >= (int64_t)c->in_w + c->pad_left + c->k_w)
+        return ES_BAD_SHAPE;
+    if (span_h > INT32_MAX || span_w > INT32_MAX)
+        return ES_TOO_LARGE;
+    const int32_t picture[] = {c->batch, (int32_t)span_h, (int32_t)span_w, c->in_c};
+    const int32_t input[] = {c->batch, c->in_h, c->in_w, c->in_c};
+    const int32_t output[] = {c->batch, c->out_h, c->out_w, c->out_c};
+    const int32_t weights[] = {c->out_c, c->k_h, c->k_w, c->in_c};
+    return fits(picture, 4) && fits(input, 4) && fits(output, 4) && fits(weights, 4) ? ES_OK : ES_TOO_LARGE;
+}
+
+static es_status same(int32_t in, int32_t kernel, int32_t stride, int32_t *out, int32_t *pad)
+{
+    if (in <= 0 || kernel <= 0 || stride <= 0)
+        return ES_BAD_SHAPE;
+    *out = in / stride + (in % stride != 0);
+    const int64_t needed = ((int64_t)*out - 1) * stride + kernel - in;
+    *pad = needed > 0 ? (int32_t)(needed / 2) : 0;
+    return ES_OK;
+}
+
+es_status es_conv_same(es_conv *conv)
+{
+    const es_status status = same(conv->in_h, conv->k_h, conv->stride_h, &conv->out_h, &conv->pad_top);
+    return status == ES_OK ? same(conv->in_w, conv->k_w, conv->stride_w, &conv->out_w, &conv->pad_left) : status;
+}
+
+es_status es_conv_valid(es_conv *conv)
+{
+    if (conv->k_h <= 0 || conv->k_w <= 0 || conv->stride_h <= 0 || conv->stride_w <= 0 || conv->in_h < conv->k_h ||
+        conv->in_w < conv->k_w)
+        return ES_BAD_SHAPE;
+    conv->out_h = (conv->in_h - conv->k_h) / conv->stride_h + 1;
+    conv->out_w = (conv->in_w - conv->k_w) / conv->stride_w + 1;
+    conv->pad_top = conv->pad_left = 0;
+    return ES_OK;
+}
+
+/* ---- life --------------------------------------------------------------------------------------------------------- */
+
+static void name_kernel(es_op *op)
+{
+    int segments = 0, pixels = 0;
+    if (op->format == ES_CSR) {
+        if (op->vector)
+            snprintf(op->kernel, sizeof op->kernel, "es_f32_csr_vector_ukernel_1x1__%s", op->isa->name);
+        else
+            snprintf(op->kernel, sizeof op->kernel, "es_f32_csr_ukernel_%dx%zu__%s", ES_CSR_PAIR,
+                     es_csr_vectors_of(op, 1) * op->isa->csr_vector, op->isa->name);
+        return;
+    }
+    es_tile_of(op, &segments, &pixels);
+    if (op->format == ES_NM4)
+        snprintf(op->kernel, sizeof op->kernel, "es_f32_nm_2of4_ukernel_%dx%d__%s", segments, pixels, op->isa->name);
+    else
+        snprintf(op->kernel, sizeof op->kernel, "es_f32_bsr_%zux1_ukernel_%dx%d__%s", op->block_height, segments,
+                 pixels, op->isa->name);
+}
+
+static es_status pack(es_op *op, const float *weights)
+{
+    switch (op->format) {
+    case ES_CSR:
+        return op->vector ? es_pack_csr_vector(op, weights) : es_pack_csr(op, weights);
+    case ES_NM4:
+        return es_pack_nm(op, weights);
+    default:
+        return es_pack_bsr(op, weights);
+    }
+}
+
+es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv, const float *weights,
+                       const float *bias, es_op **result)
+{
+    *result = NULL;
+    es_status status = check_conv(conv);
+    if (status != ES_OK)
+        return status;
+    if ((unsigned)format >= ES_FORMAT_COUNT || (format == ES_NM4 && (isa->nm == NULL || conv->in_c % 4 != 0)))
+        return ES_NO_KERNEL;
+    es_op *op = calloc(1, sizeof *op);
+    if (op == NULL)
+        return ES_OUT_OF_MEMORY;
+    op->isa = isa;
+    op->format = format;
+    op->conv = *conv;
+    op->rows = (size_t)conv->out_c;
+    op->columns = (size_t)conv->k_h * (size_t)conv->k_w * (size_t)conv->in_c;
+    op->block_height = es_block_rows(isa, format);
+    op->block_rows = es_ceil_div(op->rows, op->block_height);
+    op->vector = format == ES_CSR && es_pointwise(conv) && es_pixels(conv) < isa->csr_vector / 2;
+    const size_t bias_count = es_round_up(op->rows, 16);
+    op->bias = es_allocate(bias_count * sizeof *op->bias, &op->packed_bytes);
+    op->zeros = es_allocate((size_t)conv->in_c * sizeof *op->zeros, &op->packed_bytes);
+    status = ES_OUT_OF_MEMORY;
+    if (op->bias != NULL && op->zeros != NULL) {
+        memset(op->bias, 0, bias_count * sizeof *op->bias);
+        memset(op->zeros, 0, (size_t)conv->in_c * sizeof *op->zeros);
+        if (bias != NULL)
+            memcpy(op->bias, bias, op->rows * sizeof *bias);
+        status = pack(op, weights);
+    }
+    if (status != ES_OK) {
+        es_op_destroy(op);
+        return status;
+    }
+    name_kernel(op);
+    *result = op;
+    return ES_OK;
+}
+
+void es_op_destroy(es_op *op)
+{
+    if (op == NULL)
+        return;
+    void *const all[] = {
+        op->bias, op->zeros, op->bsr.row_start, op->bsr.offsets, op->bsr.values, op->nm.values, op->nm.positions,
+        op->nm.tap_offsets, op->csr.panels, op->csr.panel_start, op->csr.pair_length, op->csr.pair_rows,
+        op->csr.indices, op->csr.values, op->csr_vector.row_start, op->csr_vector.indices, op->csr_vector.values,
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i)
+        free(all[i]);
+    free(op);
+}
+
+es_status es_op_reshape(es_op *op, const es_conv *conv)
+{
+    const es_status status = check_conv(conv);
+    if (status != ES_OK)
+        return status;
+    const es_conv *old = &op->conv;
+    if (conv->in_c != old->in_c || conv->out_c != old->out_c || conv->k_h != old->k_h || conv->k_w != old->k_w ||
+        (op->vector && !es_pointwise(conv)))
+        return ES_BAD_SHAPE;
+    const size_t old_width = es_picture_of(old).width, new_width = es_picture_of(conv).width;
+    if (op->format == ES_NM4) {
+        op->conv = *conv;
+        es_nm_set_width(op, new_width);
+    } else if (op->format != ES_CSR) {
+        const es_status set = es_bsr_set_width(op, old_width, new_width);
+        if (set != ES_OK)
+            return set;
+    }
+    op->conv = *conv;
+    name_kernel(op);
+    return ES_OK;
+}
+
+const char *es_op_kernel(const es_op *op)
+{
+    return op->kernel;
+}
+
+es_format es_op_format(const es_op *op)
+{
+    return op->format;
+}
+
+size_t es_op_packed_bytes(const es_op *op)
+{
+    return op->packed_bytes;
+}
+
+size_t es_op_scratch_bytes(const es_op *op, size_t threads)
+{
+    if (op->format != ES_CSR)
+        return es_tiles_scratch(op);
+    return op->vector ? 0 : es_csr_scratch(op, threads);
+}
+
+void es_op_run(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch)
+{
+    if (op->format != ES_CSR)
+        es_run_tiles(op, pool, input, output, scratch);
+    else if (op->vector)
+        es_run_csr_vector(op, pool, input, output);
+    else
+        es_run_csr(op, pool, input, output, scratch);
+}

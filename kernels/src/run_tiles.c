@@ -1,0 +1,220 @@
+/* Runs bsr and nm: tiles of pixels x block rows.
+ *
+ * The output's pixels form lines: one for a pointwise convolution, one per output row otherwise. A tile is a part of a
+ * line, or two lines of one picture where a line is short. Weights are walked in chunks that stay in the L2 cache while
+ * all tiles pass over them. */
+#include <string.h>
+
+#include "op.h"
+
+enum { CHUNK_BYTES = 192 * 1024 };
+
+es_picture es_picture_of(const es_conv *conv)
+{
+    const size_t height = ((size_t)conv->out_h - 1) * (size_t)conv->stride_h + (size_t)conv->k_h;
+    const size_t width = ((size_t)conv->out_w - 1) * (size_t)conv->stride_w + (size_t)conv->k_w;
+    const bool beyond = conv->pad_top > 0 || conv->pad_left > 0 || height > (size_t)conv->in_h ||
+                        width > (size_t)conv->in_w;
+    if (!beyond)
+        return (es_picture){.height = (size_t)conv->in_h, .width = (size_t)conv->in_w};
+    return (es_picture){.copied = true, .height = height, .width = width};
+}
+
+size_t es_tiles_scratch(const es_op *op)
+{
+    const es_picture picture = es_picture_of(&op->conv);
+    if (!picture.copied)
+        return 0;
+    return (size_t)op->conv.batch * picture.height * picture.width * (size_t)op->conv.in_c * sizeof(float);
+}
+
+/* ---- the padded copy ---------------------------------------------------------------------------------------------- */
+
+typedef struct copy {
+    const es_conv *conv;
+    es_picture picture;
+    const float *input;
+    float *padded;
+} copy;
+
+static void copy_row(void *context, size_t index)
+{
+    const copy *job = context;
+    const es_conv *conv = job->conv;
+    const size_t c = (size_t)conv->in_c, row_floats = job->picture.width * c;
+    const size_t image = index / job->picture.height;
+    const ptrdiff_t y = (ptrdiff_t)(index % job->picture.height) - conv->pad_top;
+    float *to = job->padded + index * row_floats;
+    if (y < 0 || y >= conv->in_h) {
+        memset(to, 0, row_floats * sizeof *to);
+        return;
+    }
+    const size_t left = (size_t)conv->pad_left;
+    const size_t copied = es_min((size_t)conv->in_w, job->picture.width - left);
+    memset(to, 0, left * c * sizeof *to);
+    memcpy(to + left * c, job->input + (image * (size_t)conv->in_h + (size_t)y) * (size_t)conv->in_w * c,
+           copied * c * sizeof *to);
+    memset(to + (left + copied) * c, 0, (job->picture.width - left - copied) * c * sizeof *to);
+}
+
+/* ---- tiles -------------------------------------------------------------------------------------------------------- */
+
+typedef struct tiling {
+    size_t lines_per_image, images;
+    size_t line;                        /* pixels of a line */
+    bool pairs;                         /* a tile is two whole lines */
+    size_t tiles_per_line;              /* of a pair of lines: 1 */
+    size_t tiles;
+    ptrdiff_t x_pixel, x_line, x_image; /* in floats */
+} tiling;
+
+static size_t longest(const es_tile_kernels *table, size_t segments)
+{
+    size_t m = ES_MAX_M;
+    while (m > 0 && table->of[segments - 1][m - 1] == NULL)
+        --m;
+    return m;
+}
+
+static tiling plan_tiles(const es_op *op, const es_tile_kernels *table)
+{
+    const es_conv *conv = &op->conv;
+    const es_picture picture = es_picture_of(conv);
+    const size_t c = (size_t)conv->in_c;
+    tiling plan = {.x_pixel = (ptrdiff_t)((size_t)conv->stride_w * c)};
+    if (es_pointwise(conv)) {
+        plan.images = 1;
+        plan.lines_per_image = 1;
+        plan.line = es_pixels(conv);
+    } else {
+        plan.images = (size_t)conv->batch;
+        plan.lines_per_image = (size_t)conv->out_h;
+        plan.line = (size_t)conv->out_w;
+        plan.x_line = (ptrdiff_t)((size_t)conv->stride_h * picture.width * c);
+        plan.x_image = (ptrdiff_t)(picture.height * picture.width * c);
+    }
+    const size_t two = longest(table, 2), one = longest(table, 1);
+    plan.pairs = plan.lines_per_image > 1 && plan.line <= two;
+    plan.tiles_per_line = plan.pairs ? 1 : es_ceil_div(plan.line, 2 * two > one ? 2 * two : one);
+    plan.tiles = plan.images * plan.tiles_per_line *
+                 (plan.pairs ? es_ceil_div(plan.lines_per_image, 2) : plan.lines_per_image);
+    return plan;
+}
+
+typedef struct job {
+    const es_op *op;
+    const es_tile_kernels *table;
+    tiling plan;
+    const float *input;
+    float *output;
+    bool by_rows;               /* the parts are block rows, not tiles */
+    size_t parts, chunk_rows;
+} job;
+
+static void run_tile(const job *j, size_t index, size_t first, size_t last)
+{
+    const es_op *op = j->op;
+    const tiling *plan = &j->plan;
+    const size_t rows = op->rows;
+    size_t image, line, from = 0, segments = 1, m;
+    ptrdiff_t x_segment = 0, y_segment = 0;
+    if (plan->pairs) {
+        const size_t pairs = es_ceil_div(plan->lines_per_image, 2);
+        image = index / pairs;
+        line = index % pairs * 2;
+        m = plan->line;
+        if (line + 1 < plan->lines_per_image) {
+            segments = 2;
+            x_segment = plan->x_line;
+            y_segment = (ptrdiff_t)(plan->line * rows);
+        }
+    } else {
+        const size_t global_line = index / plan->tiles_per_line, part = index % plan->tiles_per_line;
+        image = global_line / plan->lines_per_image;
+        line = global_line % plan->lines_per_image;
+        from = plan->line * part / plan->tiles_per_line;
+        const size_t pixels = plan->line * (part + 1) / plan->tiles_per_line - from;
+        m = pixels;
+        if (pixels > ES_MAX_M || j->table->of[0][pixels - 1] == NULL) {
+            /* Two segments; of an odd number the one in the middle is computed twice. */
+            segments = 2;
+            m = es_ceil_div(pixels, 2);
+            x_segment = (ptrdiff_t)(pixels - m) * plan->x_pixel;
+            y_segment = (ptrdiff_t)((pixels - m) * rows);
+        }
+    }
+    const es_tile tile = {
+        .x = j->input + (ptrdiff_t)image * plan->x_image + (ptrdiff_t)line * plan->x_line +
+             (ptrdiff_t)from * plan->x_pixel,
+        .x_pixel = plan->x_pixel,
+        .x_segment = x_segment,
+        .y = j->output + ((image * plan->lines_per_image + line) * plan->line + from) * rows,
+        .y_pixel = (ptrdiff_t)rows,
+        .y_segment = y_segment,
+        .first = first,
+        .last = last,
+        .rows = rows,
+        .bias = op->bias,
+        .low = op->conv.low,
+        .high = op->conv.high,
+        .weights = op->format == ES_NM4 ? op->nm.values : op->bsr.values,
+        .row_start = op->bsr.row_start,
+        .offsets = op->bsr.offsets,
+        .positions = op->nm.positions,
+        .tap_offsets = op->nm.tap_offsets,
+        .taps = op->nm.taps,
+        .groups_per_tap = op->nm.groups_per_tap,
+    };
+    j->table->of[segments - 1][m - 1](&tile);
+}
+
+static void run_part(void *context, size_t part)
+{
+    const job *j = context;
+    const size_t block_rows = j->op->block_rows, tiles = j->plan.tiles;
+    const size_t first_row = j->by_rows ? block_rows * part / j->parts : 0;
+    const size_t last_row = j->by_rows ? block_rows * (part + 1) / j->parts : block_rows;
+    const size_t first_tile = j->by_rows ? 0 : tiles * part / j->parts;
+    const size_t last_tile = j->by_rows ? tiles : tiles * (part + 1) / j->parts;
+    for (size_t row = first_row; row < last_row; row += j->chunk_rows)
+        for (size_t tile = first_tile; tile < last_tile; ++tile)
+            run_tile(j, tile, row, es_min(row + j->chunk_rows, last_row));
+}
+
+static const es_tile_kernels *table_of(const es_op *op)
+{
+    return es_tile_table(op->isa, op->format, op->bsr.index_width);
+}
+
+void es_tile_of(const es_op *op, int *segments, int *pixels)
+{
+    const es_tile_kernels *table = table_of(op);
+    const tiling plan = plan_tiles(op, table);
+    const size_t tile = plan.pairs ? plan.line : es_ceil_div(plan.line, plan.tiles_per_line);
+    const bool two = plan.pairs || tile > longest(table, 1);
+    *segments = two ? 2 : 1;
+    *pixels = (int)(two && !plan.pairs ? es_ceil_div(tile, 2) : tile);
+}
+
+void es_run_tiles(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch)
+{
+    const es_picture picture = es_picture_of(&op->conv);
+    if (picture.copied) {
+        copy padded = {.conv = &op->conv, .picture = picture, .input = input, .padded = scratch};
+        es_pool_run(pool, copy_row, &padded, (size_t)op->conv.batch * picture.height);
+        input = scratch;
+    }
+    job j = {.op = op, .table = table_of(op), .input = input, .output = output};
+    j.plan = plan_tiles(op, j.table);
+    const size_t threads = es_pool_threads(pool);
+    const size_t row_bytes = op->packed_bytes / op->block_rows + 1;
+    j.chunk_rows = j.plan.tiles == 1 ? op->block_rows : es_min(op->block_rows, CHUNK_BYTES / row_bytes + 1);
+    if (threads > 1) {
+        /* A few parts per thread, so that one that starts late does not hold up the rest. */
+        j.by_rows = j.plan.tiles < 8 * threads && op->block_rows > j.plan.tiles;
+        j.parts = es_min(4 * threads, j.by_rows ? op->block_rows : j.plan.tiles);
+    } else {
+        j.parts = 1;
+    }
+    es_pool_run(pool, run_part, &j, j.parts);
+}
