@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "cluster.h"
+
 static const char *bounds_of(int activation, es_conv *conv)
 {
     switch (activation) {
@@ -126,19 +128,18 @@ static size_t columns_of(const es_choice *choice)
     return choice->weights.count / (size_t)choice->operator_.conv.out_c;
 }
 
-/* Counts the zeros of one operator's weights and asks the cost model. */
-static es_status weigh(const es_options *options, es_choice *choice)
+static const char *target_of(const es_options *options)
 {
-    es_status status;
-    float *weights = es_constant_expand(&choice->weights, &status);
-    if (weights == NULL)
-        return status;
+    return options->plan != NULL ? options->plan : es_isa_target(options->isa);
+}
+
+/* Counts the zeros of one operator's weights and asks the cost model. */
+static es_status weigh(const es_options *options, const float *weights, es_choice *choice)
+{
     const es_conv *conv = &choice->operator_.conv;
     es_count(weights, (size_t)conv->out_c, columns_of(choice), (size_t)conv->in_c, &choice->zeros);
-    free(weights);
     choice->density = es_density(&choice->zeros);
-    status = options->plan != NULL ? es_decide_for(options->plan, conv, &choice->zeros, &choice->decision)
-                                   : es_decide(options->isa, conv, &choice->zeros, &choice->decision);
+    const es_status status = es_decide_for(target_of(options), conv, &choice->zeros, &choice->decision);
     choice->considered = status == ES_OK;
     return status;
 }
@@ -163,21 +164,80 @@ static void settle(const es_options *options, es_choice *choice)
                  100 * (1 - choice->density), es_format_name(choice->decision.format), gain);
 }
 
-static es_status pack(const es_options *options, es_choice *choice)
+static es_status pack(const es_options *options, const float *weights, es_choice *choice)
 {
+    if (!choice->claimed || options->plan != NULL)
+        return ES_OK;
     es_status status = ES_OK;
-    float *weights = es_constant_expand(&choice->weights, &status);
-    float *bias = NULL;
-    if (status == ES_OK && choice->has_bias)
-        bias = es_constant_expand(&choice->bias, &status);
+    float *bias = choice->has_bias ? es_constant_expand(&choice->bias, &status) : NULL;
     if (status == ES_OK)
         status = es_op_create(options->isa, choice->decision.format, &choice->operator_.conv, weights, bias,
                               &choice->op);
     free(bias);
-    free(weights);
     if (status == ES_OK)
         snprintf(choice->kernel, sizeof choice->kernel, "%s", es_op_kernel(choice->op));
     return status;
+}
+
+static void leave(es_choice *choice, es_status status)
+{
+    choice->claimed = false;
+    snprintf(choice->reason, sizeof choice->reason, "left to TFLite: %s", es_status_message(status));
+}
+
+/* An operator by itself: its weights are expanded once, looked at, and packed if they pay. */
+static void choose_one(const es_options *options, bool in_cluster, es_choice *choice)
+{
+    es_status status;
+    float *weights = es_constant_expand(&choice->weights, &status);
+    if (status == ES_OK)
+        status = weigh(options, weights, choice);
+    if (status == ES_OK && !in_cluster) {
+        settle(options, choice);
+        status = pack(options, weights, choice);
+    }
+    free(weights);
+    if (status != ES_OK)
+        leave(choice, status);
+}
+
+/* The operators of one of XNNPACK's clusters together: all of them are its, or each is decided by itself. */
+static void choose_cluster(const es_options *options, const es_clusters *clusters, int cluster, es_choices *choices)
+{
+    double ours = 0, theirs = 0, zeros = 0, weights_all = 0;
+    for (size_t i = 0; i < choices->count; ++i) {
+        const es_choice *choice = &choices->all[i];
+        if (clusters->of[choice->place] != cluster || !choice->considered)
+            continue;
+        const es_decision *d = &choice->decision;
+        ours += d->sparse_us < d->dense_us ? d->sparse_us : d->dense_us;
+        theirs += es_xnnpack_sparse_us(target_of(options), &choice->operator_.conv, &choice->zeros);
+        if (choice->operator_.conv.k_h == 1) {
+            const double all = (double)choice->zeros.rows * (double)choice->zeros.columns;
+            weights_all += all;
+            zeros += all - (double)choice->zeros.nonzeros;
+        }
+    }
+    const bool left = options->claim == ES_CLAIM_AUTO && 3 * zeros > 2 * weights_all && theirs <= ours;
+    for (size_t i = 0; i < choices->count; ++i) {
+        es_choice *choice = &choices->all[i];
+        if (clusters->of[choice->place] != cluster || !choice->considered)
+            continue;
+        if (left) {
+            snprintf(choice->reason, sizeof choice->reason,
+                     "left to XNNPACK's own sparse path, predicted to run this cluster %.2f times as fast as these kernels",
+                     ours / theirs);
+            continue;
+        }
+        settle(options, choice);
+        es_status status = ES_OK;
+        float *weights = choice->claimed && options->plan == NULL ? es_constant_expand(&choice->weights, &status) : NULL;
+        if (status == ES_OK)
+            status = pack(options, weights, choice);
+        free(weights);
+        if (status != ES_OK)
+            leave(choice, status);
+    }
 }
 
 static double now_ms(void)
@@ -212,23 +272,23 @@ bool es_choose(const es_graph *graph, const es_options *options, es_choices *cho
             snprintf(choice->reason, sizeof choice->reason, "%s", refusal);
     }
 
-    for (size_t i = 0; i < choices->count; ++i) {
-        es_choice *choice = &choices->all[i];
-        if (choice->reason[0] != '\0')
-            continue;
-        es_status status = weigh(options, choice);
-        if (status == ES_OK) {
-            settle(options, choice);
-            if (choice->claimed && options->plan == NULL)
-                status = pack(options, choice);
-        }
-        if (status != ES_OK) {
-            choice->claimed = false;
-            snprintf(choice->reason, sizeof choice->reason, "left to TFLite: %s", es_status_message(status));
-        } else if (choice->op != NULL) {
-            choices->packed_bytes += es_op_packed_bytes(choice->op);
-        }
+    es_clusters clusters;
+    if (!es_clusters_find(graph, &clusters)) {
+        snprintf(sentence, length, "%s", es_status_message(ES_OUT_OF_MEMORY));
+        es_choices_free(choices);
+        return false;
     }
+    /* Elsewhere XNNPACK has no sparse path, or one of scalar kernels. */
+    const bool has_clusters = strncmp(target_of(options), "aarch64", 7) == 0;
+    for (size_t i = 0; i < choices->count; ++i)
+        if (choices->all[i].reason[0] == '\0')
+            choose_one(options, has_clusters && clusters.of[choices->all[i].place] >= 0, &choices->all[i]);
+    for (int cluster = 0; has_clusters && cluster < clusters.count; ++cluster)
+        choose_cluster(options, &clusters, cluster, choices);
+    es_clusters_free(&clusters);
+    for (size_t i = 0; i < choices->count; ++i)
+        if (choices->all[i].op != NULL)
+            choices->packed_bytes += es_op_packed_bytes(choices->all[i].op);
     choices->packing_ms = now_ms() - begin;
     return true;
 }

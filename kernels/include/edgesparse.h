@@ -54,6 +54,7 @@ typedef struct es_isa es_isa;
 /* The instruction sets compiled into this library, best first; `count` receives how many. */
 const es_isa *const *es_isa_list(size_t *count);
 const char *es_isa_name(const es_isa *isa);
+const char *es_isa_target(const es_isa *isa);   /* of the cost model: "x86_64-avx2" */
 bool es_isa_usable(const es_isa *isa);
 
 /* `name` NULL or "": the best one that this CPU has. Otherwise the named one, or ES_UNKNOWN_ISA, ES_UNUSABLE_ISA. */
@@ -141,6 +142,10 @@ es_status es_decide(const es_isa *isa, const es_conv *conv, const es_zeros *zero
 /* The same for the model of an instruction set that is not compiled in: "x86_64-avx512", "aarch64-neon", ... */
 const char *const *es_cost_targets(size_t *count);
 es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros *zeros, es_decision *decision);
+
+/* What XNNPACK's own sparse kernel would take for a 1x1 convolution of a cluster that it runs sparse, microseconds as
+ * above; the dense kernel's for any other convolution. */
+double es_xnnpack_sparse_us(const char *target, const es_conv *conv, const es_zeros *zeros);
 
 typedef struct es_op es_op;
 typedef struct es_pool es_pool;

@@ -1,7 +1,7 @@
 /* The bsr micro-kernels of one instruction set and block height. The including file defines
  *   BSR_NAME   prefix of the names            BSR_V    vector prefix (v4, v8, v16)
  *   BSR_NV     vectors per block              BSR_VW   floats per vector
- *   BSR_MS(F)  F(S, M) for each tile
+ *   BSR_MS(F)  F(S, M) for each tile   BSR_WIDE_MS(F) the same for 32-bit offsets, which few shapes need
  * and gets BSR_NAME##_narrow and BSR_NAME##_wide, lists of table entries. */
 
 #define V_(op) ES_JOIN(ES_JOIN(BSR_V, _), op)
@@ -86,18 +86,21 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
     }
 }
 
-#define BSR_DEFINE(S, M)                                                                                              \
-    static void ES_JOIN(N_(_narrow_), S##x##M)(const es_tile *t) { N_(_body)(t, S, M, false); }                        \
+#define BSR_NARROW(S, M) \
+    static void ES_JOIN(N_(_narrow_), S##x##M)(const es_tile *t) { N_(_body)(t, S, M, false); }
+#define BSR_WIDE(S, M) \
     static void ES_JOIN(N_(_wide_), S##x##M)(const es_tile *t) { N_(_body)(t, S, M, true); }
-BSR_MS(BSR_DEFINE)
-#undef BSR_DEFINE
+BSR_MS(BSR_NARROW)
+BSR_WIDE_MS(BSR_WIDE)
+#undef BSR_NARROW
+#undef BSR_WIDE
 
-#define BSR_ENTRY(S, M) .of[S - 1][M - 1] = ES_JOIN(N_(_narrow_), S##x##M),
-static const es_tile_kernels N_(_narrow) = {BSR_MS(BSR_ENTRY)};
-#undef BSR_ENTRY
-#define BSR_ENTRY(S, M) .of[S - 1][M - 1] = ES_JOIN(N_(_wide_), S##x##M),
-static const es_tile_kernels N_(_wide) = {BSR_MS(BSR_ENTRY)};
-#undef BSR_ENTRY
+#define BSR_NARROW(S, M) .of[S - 1][M - 1] = ES_JOIN(N_(_narrow_), S##x##M),
+static const es_tile_kernels N_(_narrow) = {BSR_MS(BSR_NARROW)};
+#undef BSR_NARROW
+#define BSR_WIDE(S, M) .of[S - 1][M - 1] = ES_JOIN(N_(_wide_), S##x##M),
+static const es_tile_kernels N_(_wide) = {BSR_WIDE_MS(BSR_WIDE)};
+#undef BSR_WIDE
 
 #undef V_
 #undef N_
@@ -108,3 +111,4 @@ static const es_tile_kernels N_(_wide) = {BSR_MS(BSR_ENTRY)};
 #undef BSR_NV
 #undef BSR_VW
 #undef BSR_MS
+#undef BSR_WIDE_MS

@@ -30,6 +30,8 @@ typedef struct cost {
     double sum_visit;           /* csr: per row, panel and tile */
     double turn;                /* csr: per float transposed in or out */
     double picked;              /* csr, one pixel: per value */
+    double xnnpack_value;       /* XNNPACK's own sparse kernels: per value and vector of pixels; 0: not worth its name */
+    double xnnpack_block_value; /* the same in blocks of four outputs */
 } cost;
 
 static const cost costs[] = {
@@ -44,7 +46,8 @@ static const cost costs[] = {
     {.target = "aarch64-neon", .lanes = 4, .dense = 0.62, .stream = 8, .call = 4000,
      .block = {2.5, 1.5, 1.0}, .tile = {6, 12, 24}, .block_visit = 2.0, .row_visit = 60,
      .group = 0, .nm_tile = 0, .copy = 0.25, .value = 0.75, .value_visit = 2.0, .csr_tile = 32, .panel = 256,
-     .sum_visit = 30, .turn = 0.4, .picked = 2.0},
+     .sum_visit = 30, .turn = 0.4, .picked = 2.0,
+     .xnnpack_value = 1.46, .xnnpack_block_value = 1.2},
     {.target = "armv7l-neon", .lanes = 4, .dense = 0.75, .stream = 4, .call = 4000,
      .block = {3.2, 1.8, 1.2}, .tile = {2, 5, 10}, .block_visit = 2.5, .row_visit = 60,
      .group = 0, .nm_tile = 0, .copy = 0.4, .value = 0.85, .value_visit = 2.5, .csr_tile = 16, .panel = 256,
@@ -144,14 +147,33 @@ const char *const *es_cost_targets(size_t *count)
     return targets;
 }
 
-es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros *zeros, es_decision *decision)
+static const cost *cost_of(const char *target)
 {
     for (size_t i = 0; i < COUNT; ++i)
-        if (strcmp(costs[i].target, target) == 0) {
-            decide(&costs[i], conv, zeros, decision);
-            return ES_OK;
-        }
-    return ES_UNKNOWN_ISA;
+        if (strcmp(costs[i].target, target) == 0)
+            return &costs[i];
+    return NULL;
+}
+
+double es_xnnpack_sparse_us(const char *target, const es_conv *conv, const es_zeros *zeros)
+{
+    const cost *c = cost_of(target);
+    if (c == NULL || c->xnnpack_value == 0 || !es_pointwise(conv))
+        return c == NULL ? INFINITY : dense_cycles(c, conv, (double)zeros->rows, (double)zeros->columns) / cycles_per_us;
+    /* XNNPACK packs blocks of four outputs where at least 90 % of what they hold is not zero. */
+    const double nonzeros = (double)zeros->nonzeros, blocks = (double)zeros->blocks4;
+    const double vectors = ceil_div((double)es_pixels(conv), c->lanes);
+    const bool blocked = blocks > 0 && nonzeros >= 0.9 * 4 * blocks;
+    return nonzeros * vectors * (blocked ? c->xnnpack_block_value : c->xnnpack_value) / cycles_per_us;
+}
+
+es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros *zeros, es_decision *decision)
+{
+    const cost *c = cost_of(target);
+    if (c == NULL)
+        return ES_UNKNOWN_ISA;
+    decide(c, conv, zeros, decision);
+    return ES_OK;
 }
 
 es_status es_decide(const es_isa *isa, const es_conv *conv, const es_zeros *zeros, es_decision *decision)

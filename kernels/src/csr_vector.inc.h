@@ -22,7 +22,8 @@ ES_INLINE void N_(_body)(const es_csr_rows *rows, const float *x, float *y, cons
                 } else {
                     uint64_t four;
                     memcpy(&four, (const uint16_t *)rows->indices + at, sizeof four);
-                    picked = CSRV_PICK(x, four & 0xffff, four >> 16 & 0xffff, four >> 32 & 0xffff, four >> 48);
+                    picked = CSRV_PICK(x, four & 0xffff, four >> 16 & 0xffff, four >> 32 & 0xffff,
+                                       (size_t)(four >> 48));
                 }
                 sum[u] = V_(fma)(sum[u], V_(load)(rows->values + at), picked);
             }

@@ -8,6 +8,7 @@
 #define BSR_NV 2
 #define BSR_VW 8
 #define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_3(F, 2)
+#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr8
@@ -15,6 +16,7 @@
 #define BSR_NV 1
 #define BSR_VW 8
 #define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
+#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr4
@@ -22,6 +24,7 @@
 #define BSR_NV 1
 #define BSR_VW 4
 #define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
+#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
 #include "bsr.inc.h"
 
 #define NM_NAME nm

@@ -8,20 +8,23 @@
 #define BSR_NV 1
 #define BSR_VW 16
 #define BSR_MS(F) ES_UP_TO_14(F, 1) ES_UP_TO_14(F, 2)
+#define BSR_WIDE_MS(F) ES_UP_TO_12(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr8
 #define BSR_V v8
 #define BSR_NV 1
 #define BSR_VW 8
-#define BSR_MS(F) ES_UP_TO_14(F, 1) ES_UP_TO_14(F, 2)
+#define BSR_MS(F) ES_UP_TO_8(F, 1) ES_UP_TO_8(F, 2)
+#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr4
 #define BSR_V v4
 #define BSR_NV 1
 #define BSR_VW 4
-#define BSR_MS(F) ES_UP_TO_14(F, 1) ES_UP_TO_14(F, 2)
+#define BSR_MS(F) ES_UP_TO_8(F, 1) ES_UP_TO_8(F, 2)
+#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
 #include "bsr.inc.h"
 
 #define NM_NAME nm

@@ -19,6 +19,7 @@
 #define BSR_NV 4
 #define BSR_VW 4
 #define BSR_MS MS_16
+#define BSR_WIDE_MS(F) ES_UP_TO_2(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr8
@@ -26,6 +27,7 @@
 #define BSR_NV 2
 #define BSR_VW 4
 #define BSR_MS MS_8
+#define BSR_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr4
@@ -33,6 +35,7 @@
 #define BSR_NV 1
 #define BSR_VW 4
 #define BSR_MS MS_4
+#define BSR_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "bsr.inc.h"
 
 #define CSR_NAME csr

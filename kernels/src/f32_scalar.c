@@ -7,6 +7,7 @@
 #define BSR_NV 4
 #define BSR_VW 4
 #define BSR_MS(F) ES_UP_TO_2(F, 1)
+#define BSR_WIDE_MS(F) ES_UP_TO_1(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr8
@@ -14,19 +15,21 @@
 #define BSR_NV 2
 #define BSR_VW 4
 #define BSR_MS(F) ES_UP_TO_4(F, 1)
+#define BSR_WIDE_MS(F) ES_UP_TO_1(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr4
 #define BSR_V v4
 #define BSR_NV 1
 #define BSR_VW 4
-#define BSR_MS(F) ES_UP_TO_4(F, 1) ES_UP_TO_4(F, 2)
+#define BSR_MS(F) ES_UP_TO_4(F, 1)
+#define BSR_WIDE_MS(F) ES_UP_TO_1(F, 1)
 #include "bsr.inc.h"
 
 #define NM_NAME nm
 #define NM_V v4
 #define NM_VW 4
-#define NM_MS(F) ES_UP_TO_4(F, 1) ES_UP_TO_4(F, 2)
+#define NM_MS(F) ES_UP_TO_4(F, 1)
 #include "nm.inc.h"
 
 #define CSR_NAME csr

@@ -25,6 +25,11 @@ const char *es_isa_name(const es_isa *isa)
     return isa->name;
 }
 
+const char *es_isa_target(const es_isa *isa)
+{
+    return isa->target;
+}
+
 bool es_isa_usable(const es_isa *isa)
 {
     return isa->usable();

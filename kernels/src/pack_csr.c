@@ -29,16 +29,16 @@ static void sort_rows(const float *weights, size_t rows, size_t columns, size_t 
         sorted->order[sorted->start[longest - sorted->length[r]]++] = (uint32_t)r;
 }
 
-/* Value j of a row goes to place 2 j (+ 1 for the second row of the pair). */
+/* Value j of a row goes to place 2 j (+ 1 for the second row of the pair). Without a branch: what a zero writes is
+ * overwritten by the next value, or stays as the zero that pads the shorter row of a pair. */
 static void place_row(const float *row, size_t from, size_t to, uint16_t *indices, float *values)
 {
-    for (size_t k = from; k < to; ++k)
-        if (row[k] != 0.0f) {
-            *indices = (uint16_t)(k - from);
-            *values = row[k];
-            indices += ES_CSR_PAIR;
-            values += ES_CSR_PAIR;
-        }
+    size_t at = 0;
+    for (size_t k = from; k < to; ++k) {
+        indices[at] = (uint16_t)(k - from);
+        values[at] = row[k];
+        at += row[k] != 0.0f ? ES_CSR_PAIR : 0;
+    }
 }
 
 static size_t panel_column(const es_op *op, size_t panel)
@@ -112,6 +112,7 @@ es_status es_pack_csr(es_op *op, const float *weights)
             csr->panel_start[p] = (uint32_t)panel_column(op, p);
         size_t values;
         fill_panels(op, weights, &sorted, true, &values);
+        values += ES_CSR_PAIR;      /* place_row may write a zero behind the last value */
         csr->indices = es_allocate(values * sizeof *csr->indices, &op->packed_bytes);
         csr->values = es_allocate(values * sizeof *csr->values, &op->packed_bytes);
         if (csr->indices && csr->values) {
@@ -139,8 +140,8 @@ es_status es_pack_csr_vector(es_op *op, const float *weights)
         return ES_TOO_LARGE;
     const size_t index_bytes = v->index_width == ES_WIDE ? sizeof(uint32_t) : sizeof(uint16_t);
     v->row_start = es_allocate((op->rows + 1) * sizeof *v->row_start, &op->packed_bytes);
-    v->indices = es_allocate(count * index_bytes, &op->packed_bytes);
-    v->values = es_allocate(count * sizeof *v->values, &op->packed_bytes);
+    v->indices = es_allocate((count + 1) * index_bytes, &op->packed_bytes);    /* a zero may go behind the last value */
+    v->values = es_allocate((count + 1) * sizeof *v->values, &op->packed_bytes);
     if (v->row_start == NULL || v->indices == NULL || v->values == NULL)
         return ES_OUT_OF_MEMORY;
     uint32_t at = 0;
@@ -148,13 +149,12 @@ es_status es_pack_csr_vector(es_op *op, const float *weights)
         v->row_start[r] = at;
         for (size_t k = 0; k < op->columns; ++k) {
             const float weight = weights[r * op->columns + k];
-            if (weight == 0.0f)
-                continue;
             v->values[at] = weight;
             if (v->index_width == ES_WIDE)
-                ((uint32_t *)v->indices)[at++] = (uint32_t)k;
+                ((uint32_t *)v->indices)[at] = (uint32_t)k;
             else
-                ((uint16_t *)v->indices)[at++] = (uint16_t)k;
+                ((uint16_t *)v->indices)[at] = (uint16_t)k;
+            at += weight != 0.0f;
         }
     }
     v->row_start[op->rows] = at;

@@ -43,4 +43,32 @@ ES_INLINE void v4_transpose(v4_t t[4])
     t[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
 
+ES_INLINE void v4_broadcast_four(const float *p, v4_x_t w[4])
+{
+    const float32x4_t four = vld1q_f32(p);
+#if defined(__aarch64__)
+    w[0] = vgetq_lane_f32(four, 0);
+    w[1] = vgetq_lane_f32(four, 1);
+    w[2] = vgetq_lane_f32(four, 2);
+    w[3] = vgetq_lane_f32(four, 3);
+#else
+    w[0] = vdupq_lane_f32(vget_low_f32(four), 0);
+    w[1] = vdupq_lane_f32(vget_low_f32(four), 1);
+    w[2] = vdupq_lane_f32(vget_high_f32(four), 0);
+    w[3] = vdupq_lane_f32(vget_high_f32(four), 1);
+#endif
+}
+ES_INLINE void v4_load_turned(const float *p, size_t stride, v4_t t[4])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i)
+        t[i] = v4_load(p + i * stride);
+    v4_transpose(t);
+}
+ES_INLINE void v4_gather_turned(const float *const *rows, size_t offset, v4_t t[4])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i)
+        t[i] = v4_load(rows[i] + offset);
+    v4_transpose(t);
+}
+
 #endif

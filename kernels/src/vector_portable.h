@@ -45,4 +45,18 @@ ES_INLINE void v4_transpose(v4_t t[4])
     memcpy(t, turned, sizeof turned);
 }
 
+ES_INLINE void v4_broadcast_four(const float *p, v4_x_t w[4]) { memcpy(w, p, 4 * sizeof *p); }
+ES_INLINE void v4_load_turned(const float *p, size_t stride, v4_t t[4])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i)
+        t[i] = v4_load(p + i * stride);
+    v4_transpose(t);
+}
+ES_INLINE void v4_gather_turned(const float *const *rows, size_t offset, v4_t t[4])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i)
+        t[i] = v4_load(rows[i] + offset);
+    v4_transpose(t);
+}
+
 #endif

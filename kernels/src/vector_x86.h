@@ -56,24 +56,46 @@ ES_INLINE void v8_positions(const uint8_t *packed, v8_positions_t *first, v8_pos
     *second = _mm256_srlv_epi32(all, _mm256_setr_epi32(16, 18, 20, 22, 24, 26, 28, 30));
 }
 
-ES_INLINE void v8_transpose(v8_t t[8])
+/* Lane-wise: 1 register of four weights, each in all of its lanes. */
+ES_INLINE void v8_broadcast_four(const float *p, v8_x_t w[4])
 {
-    const __m256 a0 = _mm256_unpacklo_ps(t[0], t[1]), a1 = _mm256_unpackhi_ps(t[0], t[1]);
-    const __m256 a2 = _mm256_unpacklo_ps(t[2], t[3]), a3 = _mm256_unpackhi_ps(t[2], t[3]);
-    const __m256 a4 = _mm256_unpacklo_ps(t[4], t[5]), a5 = _mm256_unpackhi_ps(t[4], t[5]);
-    const __m256 a6 = _mm256_unpacklo_ps(t[6], t[7]), a7 = _mm256_unpackhi_ps(t[6], t[7]);
-    const __m256 b0 = _mm256_shuffle_ps(a0, a2, 0x44), b1 = _mm256_shuffle_ps(a0, a2, 0xee);
-    const __m256 b2 = _mm256_shuffle_ps(a1, a3, 0x44), b3 = _mm256_shuffle_ps(a1, a3, 0xee);
-    const __m256 b4 = _mm256_shuffle_ps(a4, a6, 0x44), b5 = _mm256_shuffle_ps(a4, a6, 0xee);
-    const __m256 b6 = _mm256_shuffle_ps(a5, a7, 0x44), b7 = _mm256_shuffle_ps(a5, a7, 0xee);
-    t[0] = _mm256_permute2f128_ps(b0, b4, 0x20);
-    t[1] = _mm256_permute2f128_ps(b1, b5, 0x20);
-    t[2] = _mm256_permute2f128_ps(b2, b6, 0x20);
-    t[3] = _mm256_permute2f128_ps(b3, b7, 0x20);
-    t[4] = _mm256_permute2f128_ps(b0, b4, 0x31);
-    t[5] = _mm256_permute2f128_ps(b1, b5, 0x31);
-    t[6] = _mm256_permute2f128_ps(b2, b6, 0x31);
-    t[7] = _mm256_permute2f128_ps(b3, b7, 0x31);
+    const __m256 four = _mm256_broadcast_ps((const __m128 *)p);
+    w[0] = _mm256_permute_ps(four, 0x00);
+    w[1] = _mm256_permute_ps(four, 0x55);
+    w[2] = _mm256_permute_ps(four, 0xaa);
+    w[3] = _mm256_permute_ps(four, 0xff);
+}
+
+/* An 8x8 square turned: its rows are loaded as halves, so that only 4x4 squares within the 128-bit lanes are left to turn
+ * and no shuffle crosses them. */
+#define V8_HALVES(low, high) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1)
+ES_INLINE void v8_turn_lanes(v8_t t[8])
+{
+    ES_UNROLL for (int half = 0; half < 8; half += 4) {
+        const __m256 a0 = _mm256_unpacklo_ps(t[half], t[half + 1]), a1 = _mm256_unpackhi_ps(t[half], t[half + 1]);
+        const __m256 a2 = _mm256_unpacklo_ps(t[half + 2], t[half + 3]);
+        const __m256 a3 = _mm256_unpackhi_ps(t[half + 2], t[half + 3]);
+        t[half] = _mm256_shuffle_ps(a0, a2, 0x44);
+        t[half + 1] = _mm256_shuffle_ps(a0, a2, 0xee);
+        t[half + 2] = _mm256_shuffle_ps(a1, a3, 0x44);
+        t[half + 3] = _mm256_shuffle_ps(a1, a3, 0xee);
+    }
+}
+ES_INLINE void v8_load_turned(const float *p, size_t stride, v8_t t[8])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i) {
+        t[i] = V8_HALVES(p + i * stride, p + (i + 4) * stride);
+        t[i + 4] = V8_HALVES(p + i * stride + 4, p + (i + 4) * stride + 4);
+    }
+    v8_turn_lanes(t);
+}
+ES_INLINE void v8_gather_turned(const float *const *rows, size_t offset, v8_t t[8])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i) {
+        t[i] = V8_HALVES(rows[i] + offset, rows[i + 4] + offset);
+        t[i + 4] = V8_HALVES(rows[i] + offset + 4, rows[i + 4] + offset + 4);
+    }
+    v8_turn_lanes(t);
 }
 
 #endif

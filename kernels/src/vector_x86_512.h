@@ -33,29 +33,54 @@ ES_INLINE void v16_positions(const uint8_t *packed, v16_positions_t *first, v16_
     *second = _mm512_srlv_epi32(_mm512_set1_epi32(bits[1]), shift);
 }
 
-/* Within the 128-bit lanes first (4x4 squares), then the lanes themselves. */
-ES_INLINE void v16_transpose(v16_t t[16])
+ES_INLINE void v16_broadcast_four(const float *p, v16_x_t w[4])
 {
-    __m512 a[16], b[16];
-    ES_UNROLL for (int i = 0; i < 16; i += 2) {
-        a[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
-        a[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+    const __m512 four = _mm512_broadcast_f32x4(_mm_loadu_ps(p));
+    w[0] = _mm512_permute_ps(four, 0x00);
+    w[1] = _mm512_permute_ps(four, 0x55);
+    w[2] = _mm512_permute_ps(four, 0xaa);
+    w[3] = _mm512_permute_ps(four, 0xff);
+}
+
+/* A 16x16 square turned: rows are loaded as quarters, four rows to a register, so that only 4x4 squares within the
+ * 128-bit lanes are left to turn and no shuffle crosses them. */
+ES_INLINE v16_t v16_quarters(const float *a, const float *b, const float *c, const float *d)
+{
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(a));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(b), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(c), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(d), 3);
+}
+ES_INLINE void v16_turn_lanes(v16_t t[16])
+{
+    ES_UNROLL for (int quarter = 0; quarter < 16; quarter += 4) {
+        const __m512 a0 = _mm512_unpacklo_ps(t[quarter], t[quarter + 1]);
+        const __m512 a1 = _mm512_unpackhi_ps(t[quarter], t[quarter + 1]);
+        const __m512 a2 = _mm512_unpacklo_ps(t[quarter + 2], t[quarter + 3]);
+        const __m512 a3 = _mm512_unpackhi_ps(t[quarter + 2], t[quarter + 3]);
+        t[quarter] = _mm512_shuffle_ps(a0, a2, 0x44);
+        t[quarter + 1] = _mm512_shuffle_ps(a0, a2, 0xee);
+        t[quarter + 2] = _mm512_shuffle_ps(a1, a3, 0x44);
+        t[quarter + 3] = _mm512_shuffle_ps(a1, a3, 0xee);
     }
-    ES_UNROLL for (int i = 0; i < 16; i += 4) {
-        b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
-        b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
-        b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
-        b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
-    }
-    ES_UNROLL for (int i = 0; i < 4; ++i) {
-        const __m512 c0 = _mm512_shuffle_f32x4(b[i], b[i + 4], 0x88), c1 = _mm512_shuffle_f32x4(b[i], b[i + 4], 0xdd);
-        const __m512 c2 = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0x88);
-        const __m512 c3 = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0xdd);
-        t[i] = _mm512_shuffle_f32x4(c0, c2, 0x88);
-        t[i + 4] = _mm512_shuffle_f32x4(c1, c3, 0x88);
-        t[i + 8] = _mm512_shuffle_f32x4(c0, c2, 0xdd);
-        t[i + 12] = _mm512_shuffle_f32x4(c1, c3, 0xdd);
-    }
+}
+ES_INLINE void v16_load_turned(const float *p, size_t stride, v16_t t[16])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i)
+        ES_UNROLL for (size_t quarter = 0; quarter < 4; ++quarter) {
+            const float *from = p + i * stride + 4 * quarter;
+            t[4 * quarter + i] = v16_quarters(from, from + 4 * stride, from + 8 * stride, from + 12 * stride);
+        }
+    v16_turn_lanes(t);
+}
+ES_INLINE void v16_gather_turned(const float *const *rows, size_t offset, v16_t t[16])
+{
+    ES_UNROLL for (size_t i = 0; i < 4; ++i)
+        ES_UNROLL for (size_t quarter = 0; quarter < 4; ++quarter) {
+            const size_t at = offset + 4 * quarter;
+            t[4 * quarter + i] = v16_quarters(rows[i] + at, rows[i + 4] + at, rows[i + 8] + at, rows[i + 12] + at);
+        }
+    v16_turn_lanes(t);
 }
 
 #endif
