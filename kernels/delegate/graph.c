@@ -224,30 +224,26 @@ static es_status read_sparsity(const tfl_sparsity *from, es_dimension *dimension
     return ES_OK;
 }
 
-float *es_constant_expand(const es_constant *constant, es_status *status)
+es_status es_constant_expand(const es_constant *constant, es_buffer *buffer)
 {
     const tfl_tensor *tensor = constant->tensor;
     es_dimension dimensions[ES_MAX_RANK];
     es_sparsity sparsity;
     if (tensor->sparsity != NULL) {
-        *status = read_sparsity(tensor->sparsity, dimensions, &sparsity);
-        if (*status != ES_OK)
-            return NULL;
+        const es_status status = read_sparsity(tensor->sparsity, dimensions, &sparsity);
+        if (status != ES_OK)
+            return status;
     }
-    if (constant->count > SIZE_MAX / sizeof(float)) {
-        *status = ES_TOO_LARGE;
-        return NULL;
-    }
-    float *dense = malloc(constant->count * sizeof *dense);
-    if (dense == NULL) {
-        *status = ES_OUT_OF_MEMORY;
-        return NULL;
+    if (constant->count > buffer->count) {
+        if (constant->count > SIZE_MAX / sizeof(float))
+            return ES_TOO_LARGE;
+        free(buffer->data);
+        buffer->data = malloc(constant->count * sizeof *buffer->data);
+        buffer->count = buffer->data != NULL ? constant->count : 0;
+        if (buffer->data == NULL)
+            return ES_OUT_OF_MEMORY;
     }
     const size_t element = constant->type == ES_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
-    *status = es_expand(tensor->sparsity != NULL ? &sparsity : NULL, tensor->dims->data, (size_t)tensor->dims->size,
-                        constant->type, tensor->data, tensor->bytes / element, dense, constant->count);
-    if (*status == ES_OK)
-        return dense;
-    free(dense);
-    return NULL;
+    return es_expand(tensor->sparsity != NULL ? &sparsity : NULL, tensor->dims->data, (size_t)tensor->dims->size,
+                     constant->type, tensor->data, tensor->bytes / element, buffer->data, constant->count);
 }

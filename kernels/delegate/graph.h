@@ -34,8 +34,14 @@ typedef struct es_constant {
 /* NULL: found; otherwise why tensor number `index` is no constant that we can read. */
 const char *es_graph_constant(const es_graph *graph, int index, es_constant *constant);
 
-/* The constant's `count` floats, to be freed; NULL: `status` says why. */
-float *es_constant_expand(const es_constant *constant, es_status *status);
+/* Room for one expanded constant after the other: fresh pages cost more than what is done with them. */
+typedef struct es_buffer {
+    float *data;
+    size_t count;
+} es_buffer;
+
+/* The constant's `count` floats, in `buffer`. */
+es_status es_constant_expand(const es_constant *constant, es_buffer *buffer);
 
 /* Dims as they are, 0 if the tensor has none of its own or more than ES_MAX_RANK. */
 size_t es_tensor_rank(const tfl_tensor *tensor);

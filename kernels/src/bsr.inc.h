@@ -24,6 +24,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
     float *y0 = t->y, *y1 = t->y + t->y_segment;
     const size_t rows = t->rows, last = t->last;
     const V_(t) low = V_(set1)(t->low), high = V_(set1)(t->high);
+    const bool clamped = t->low > -INFINITY || t->high < INFINITY;
 
     for (size_t row = t->first; row < last; ++row) {
         V_(t) sum[4][ES_MAX_S][ES_MAX_M][BSR_NV];
@@ -68,21 +69,30 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
                 w += BSR_R;
             }
 
-        const size_t left = rows - row * BSR_R;
         ES_UNROLL for (int s = 0; s < S; ++s)
-            ES_UNROLL for (int m = 0; m < M; ++m) {
-                float *y = (s == 0 ? y0 : y1) + m * y_pixel + row * BSR_R;
-                ES_UNROLL for (int v = 0; v < BSR_NV; ++v) {
-                    V_(t) total = sum[0][s][m][v];
+            ES_UNROLL for (int m = 0; m < M; ++m)
+                ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
                     ES_UNROLL for (int u = 1; u < sets; ++u)
-                        total = V_(add)(total, sum[u][s][m][v]);
-                    total = V_(min)(high, V_(max)(low, total));
-                    if (left >= (size_t)(v + 1) * BSR_VW)
-                        V_(store)(y + v * BSR_VW, total);
-                    else if (left > (size_t)v * BSR_VW)
-                        V_(store_part)(y + v * BSR_VW, total, left - (size_t)v * BSR_VW);
-                }
-            }
+                        sum[0][s][m][v] = V_(add)(sum[0][s][m][v], sum[u][s][m][v]);
+        if (clamped)
+            ES_UNROLL for (int s = 0; s < S; ++s)
+                ES_UNROLL for (int m = 0; m < M; ++m)
+                    ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
+                        sum[0][s][m][v] = V_(min)(high, V_(max)(low, sum[0][s][m][v]));
+        const size_t left = rows - row * BSR_R;
+        if (left >= BSR_R) {
+            ES_UNROLL for (int s = 0; s < S; ++s)
+                ES_UNROLL for (int m = 0; m < M; ++m)
+                    ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
+                        V_(store)((s == 0 ? y0 : y1) + m * y_pixel + row * BSR_R + (size_t)v * BSR_VW, sum[0][s][m][v]);
+        } else {
+            float whole[ES_MAX_S * ES_MAX_M * BSR_R];
+            ES_UNROLL for (int s = 0; s < S; ++s)
+                ES_UNROLL for (int m = 0; m < M; ++m)
+                    ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
+                        V_(store)(whole + (s * M + m) * BSR_R + v * BSR_VW, sum[0][s][m][v]);
+            es_store_part(t, whole, S, M, BSR_R, row);
+        }
     }
 }
 

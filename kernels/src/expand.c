@@ -130,13 +130,15 @@ static void write_leaves(const walk *w, size_t depth, size_t parent, size_t offs
     const level *l = &w->levels[depth];
     const size_t begin = l->csr ? (size_t)l->segments[parent] : parent * l->size;
     const size_t entries = l->csr ? (size_t)l->segments[parent + 1] - begin : l->size;
-    const bool last = depth + 1 == w->count;
-    for (size_t e = 0; e < entries; ++e) {
-        const size_t at = offset + (l->csr ? (size_t)l->indices[begin + e] : e) * l->stride;
-        if (last)
-            w->dense[at] = value_at(w->type, w->values, begin + e);
-        else
-            write_leaves(w, depth + 1, begin + e, at);
+    if (depth + 1 < w->count) {
+        for (size_t e = 0; e < entries; ++e)
+            write_leaves(w, depth + 1, begin + e, offset + (l->csr ? (size_t)l->indices[begin + e] : e) * l->stride);
+    } else if (l->csr) {
+        for (size_t e = 0; e < entries; ++e)
+            w->dense[offset + (size_t)l->indices[begin + e] * l->stride] = value_at(w->type, w->values, begin + e);
+    } else {
+        for (size_t e = 0; e < entries; ++e)
+            w->dense[offset + e * l->stride] = value_at(w->type, w->values, begin + e);
     }
 }
 

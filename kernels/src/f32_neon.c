@@ -79,6 +79,8 @@ const struct es_isa es_isa_neon = {
     .bsr16 = {&bsr16_narrow, &bsr16_wide},
     .bsr8 = {&bsr8_narrow, &bsr8_wide},
     .bsr4 = {&bsr4_narrow, &bsr4_wide},
+    .tile_bytes = 24 * 1024,
+    .least_pixels = 4,
     .csr_vector = 4,
     .csr_panel = 256,
 #if defined(__aarch64__)

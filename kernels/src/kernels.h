@@ -6,6 +6,9 @@
 #ifndef ES_KERNELS_H
 #define ES_KERNELS_H
 
+#include <math.h>
+#include <string.h>
+
 #include "edgesparse.h"
 
 /* ---- pixel tiles x block rows: bsr and nm ----------------------------------------------------------------------
@@ -32,6 +35,9 @@ typedef struct es_tile {
 } es_tile;
 
 typedef void (*es_tile_kernel)(const es_tile *tile);
+
+/* The last block row, if the output channels do not fill it: `whole` holds S x M pixels of `height` channels. */
+void es_store_part(const es_tile *tile, const float *whole, int segments, int pixels, size_t height, size_t row);
 
 typedef struct es_tile_kernels {
     es_tile_kernel of[ES_MAX_S][ES_MAX_M];      /* [S - 1][M - 1]; what is NULL does not exist */
@@ -86,6 +92,8 @@ struct es_isa {
     const es_tile_kernels *bsr16[ES_INDEX_WIDTHS], *bsr8[ES_INDEX_WIDTHS], *bsr4[ES_INDEX_WIDTHS];
     const es_tile_kernels *nm;      /* NULL: no such kernel */
     size_t nm_rows;                 /* R of nm: the vector's length */
+    size_t tile_bytes;              /* of input that a bsr or nm tile may read: about the L1 data cache's size */
+    size_t least_pixels;            /* of a tile: fewer sums than this do not hide an FMA's latency */
     size_t csr_vector;              /* pixels of one vector */
     size_t csr_panel;               /* inputs of one panel: panel x widest tile stays in the L1 cache */
     es_csr_kernel csr[ES_MAX_VECTORS];

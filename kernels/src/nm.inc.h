@@ -43,17 +43,25 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
             }
         }
 
-        const size_t left = rows - row * NM_VW;
         ES_UNROLL for (int s = 0; s < S; ++s)
             ES_UNROLL for (int m = 0; m < M; ++m) {
-                float *y = y_first + s * y_segment + m * y_pixel + row * NM_VW;
-                V_(t) total = sets > 1 ? V_(add)(sum[0][s][m], sum[1][s][m]) : sum[0][s][m];
-                total = V_(min)(high, V_(max)(low, total));
-                if (left >= NM_VW)
-                    V_(store)(y, total);
-                else
-                    V_(store_part)(y, total, left);
+                if (sets > 1)
+                    sum[0][s][m] = V_(add)(sum[0][s][m], sum[1][s][m]);
+                sum[0][s][m] = V_(min)(high, V_(max)(low, sum[0][s][m]));
             }
+        const size_t left = rows - row * NM_VW;
+        float *y = y_first + row * NM_VW;
+        if (left >= NM_VW) {
+            ES_UNROLL for (int s = 0; s < S; ++s)
+                ES_UNROLL for (int m = 0; m < M; ++m)
+                    V_(store)(y + s * y_segment + m * y_pixel, sum[0][s][m]);
+        } else {
+            float whole[ES_MAX_S * ES_MAX_M * NM_VW];
+            ES_UNROLL for (int s = 0; s < S; ++s)
+                ES_UNROLL for (int m = 0; m < M; ++m)
+                    V_(store)(whole + (s * M + m) * NM_VW, sum[0][s][m]);
+            es_store_part(t, whole, S, M, NM_VW, row);
+        }
     }
 }
 

@@ -59,6 +59,14 @@ static void copy_row(void *context, size_t index)
 
 /* ---- tiles -------------------------------------------------------------------------------------------------------- */
 
+void es_store_part(const es_tile *t, const float *whole, int segments, int pixels, size_t height, size_t row)
+{
+    const size_t channels = t->rows - row * height;
+    for (int s = 0; s < segments; ++s)
+        for (int m = 0; m < pixels; ++m, whole += height)
+            memcpy(t->y + s * t->y_segment + m * t->y_pixel + row * height, whole, channels * sizeof *whole);
+}
+
 typedef struct tiling {
     size_t lines_per_image, images;
     size_t line;                        /* pixels of a line */
@@ -74,6 +82,18 @@ static size_t longest(const es_tile_kernels *table, size_t segments)
     while (m > 0 && table->of[segments - 1][m - 1] == NULL)
         --m;
     return m;
+}
+
+/* The pixels of a tile, as many as the registers hold sums for, or fewer so that what they read stays in the L1 cache
+ * while all block rows pass over it. If even the fewest do not fit, many are better: weights are loaded less often. */
+static size_t tile_pixels(const es_op *op, size_t most)
+{
+    const es_conv *conv = &op->conv;
+    const size_t pixel_bytes = (size_t)conv->in_c * sizeof(float) * (size_t)conv->k_h;
+    const size_t fitting = op->isa->tile_bytes / pixel_bytes;           /* input pixels, per row of the kernel */
+    const size_t beyond = (size_t)conv->k_w > (size_t)conv->stride_w ? (size_t)(conv->k_w - conv->stride_w) : 0;
+    const size_t pixels = fitting > beyond ? (fitting - beyond) / (size_t)conv->stride_w : 0;
+    return pixels < op->isa->least_pixels ? most : es_min(pixels, most);
 }
 
 static tiling plan_tiles(const es_op *op, const es_tile_kernels *table)
@@ -94,8 +114,9 @@ static tiling plan_tiles(const es_op *op, const es_tile_kernels *table)
         plan.x_image = (ptrdiff_t)(picture.height * picture.width * c);
     }
     const size_t two = longest(table, 2), one = longest(table, 1);
-    plan.pairs = plan.lines_per_image > 1 && plan.line <= two;
-    plan.tiles_per_line = plan.pairs ? 1 : es_ceil_div(plan.line, 2 * two > one ? 2 * two : one);
+    const size_t most = tile_pixels(op, 2 * two > one ? 2 * two : one);
+    plan.pairs = plan.lines_per_image > 1 && plan.line <= two && 2 * plan.line <= most;
+    plan.tiles_per_line = plan.pairs ? 1 : es_ceil_div(plan.line, most);
     plan.tiles = plan.images * plan.tiles_per_line *
                  (plan.pairs ? es_ceil_div(plan.lines_per_image, 2) : plan.lines_per_image);
     return plan;

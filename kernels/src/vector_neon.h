@@ -27,12 +27,6 @@ ES_INLINE v4_t v4_add(v4_t a, v4_t b) { return vaddq_f32(a, b); }
 ES_INLINE v4_t v4_min(v4_t a, v4_t b) { return vminq_f32(a, b); }
 ES_INLINE v4_t v4_max(v4_t a, v4_t b) { return vmaxq_f32(a, b); }
 ES_INLINE void v4_store(float *p, v4_t v) { vst1q_f32(p, v); }
-ES_INLINE void v4_store_part(float *p, v4_t v, size_t n)
-{
-    float lanes[4];
-    vst1q_f32(lanes, v);
-    memcpy(p, lanes, n * sizeof *p);
-}
 
 ES_INLINE void v4_transpose(v4_t t[4])
 {

@@ -27,7 +27,6 @@ ES_INLINE v4_t v4_add(v4_t a, v4_t b) { ES_FOUR(a.f[i] + b.f[i]); }
 ES_INLINE v4_t v4_min(v4_t a, v4_t b) { ES_FOUR(a.f[i] < b.f[i] ? a.f[i] : b.f[i]); }
 ES_INLINE v4_t v4_max(v4_t a, v4_t b) { ES_FOUR(a.f[i] > b.f[i] ? a.f[i] : b.f[i]); }
 ES_INLINE void v4_store(float *p, v4_t v) { memcpy(p, v.f, sizeof v.f); }
-ES_INLINE void v4_store_part(float *p, v4_t v, size_t n) { memcpy(p, v.f, n * sizeof *p); }
 ES_INLINE v4_t v4_pick(v4_t four, v4_positions_t positions) { ES_FOUR(four.f[positions.at[i]]); }
 ES_INLINE void v4_positions(const uint8_t *packed, v4_positions_t *first, v4_positions_t *second)
 {

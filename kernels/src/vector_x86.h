@@ -21,12 +21,6 @@ ES_INLINE v4_t v4_add(v4_t a, v4_t b) { return _mm_add_ps(a, b); }
 ES_INLINE v4_t v4_min(v4_t a, v4_t b) { return _mm_min_ps(a, b); }
 ES_INLINE v4_t v4_max(v4_t a, v4_t b) { return _mm_max_ps(a, b); }
 ES_INLINE void v4_store(float *p, v4_t v) { _mm_storeu_ps(p, v); }
-ES_INLINE void v4_store_part(float *p, v4_t v, size_t n)
-{
-    float lanes[4];
-    _mm_storeu_ps(lanes, v);
-    memcpy(p, lanes, n * sizeof *p);
-}
 
 ES_INLINE v8_t v8_load(const float *p) { return _mm256_loadu_ps(p); }
 ES_INLINE v8_t v8_zero(void) { return _mm256_setzero_ps(); }
@@ -39,11 +33,6 @@ ES_INLINE v8_t v8_add(v8_t a, v8_t b) { return _mm256_add_ps(a, b); }
 ES_INLINE v8_t v8_min(v8_t a, v8_t b) { return _mm256_min_ps(a, b); }
 ES_INLINE v8_t v8_max(v8_t a, v8_t b) { return _mm256_max_ps(a, b); }
 ES_INLINE void v8_store(float *p, v8_t v) { _mm256_storeu_ps(p, v); }
-ES_INLINE void v8_store_part(float *p, v8_t v, size_t n)
-{
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane), v);
-}
 
 /* vpermilps looks at the lowest two bits of each lane only: shifting them there is all the unpacking. */
 ES_INLINE v8_t v8_pick(v8_t four, v8_positions_t positions) { return _mm256_permutevar_ps(four, positions); }

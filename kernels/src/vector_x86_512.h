@@ -18,10 +18,6 @@ ES_INLINE v16_t v16_add(v16_t a, v16_t b) { return _mm512_add_ps(a, b); }
 ES_INLINE v16_t v16_min(v16_t a, v16_t b) { return _mm512_min_ps(a, b); }
 ES_INLINE v16_t v16_max(v16_t a, v16_t b) { return _mm512_max_ps(a, b); }
 ES_INLINE void v16_store(float *p, v16_t v) { _mm512_storeu_ps(p, v); }
-ES_INLINE void v16_store_part(float *p, v16_t v, size_t n)
-{
-    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), v);
-}
 
 ES_INLINE v16_t v16_pick(v16_t four, v16_positions_t positions) { return _mm512_permutevar_ps(four, positions); }
 ES_INLINE void v16_positions(const uint8_t *packed, v16_positions_t *first, v16_positions_t *second)
