@@ -26,6 +26,8 @@ es_status es_operator_shape(const es_operator *op, const tfl_int_array *dims, es
         return ES_BAD_SHAPE;
     *conv = op->conv;
     if (op->fully_connected) {
+        if (op->keep_dims && (dims->size < 1 || dims->data[dims->size - 1] != conv->in_c))
+            return ES_BAD_SHAPE;
         if (count % (size_t)conv->in_c != 0 || count / (size_t)conv->in_c > INT32_MAX)
             return ES_BAD_SHAPE;
         conv->batch = (int32_t)(count / (size_t)conv->in_c);
@@ -144,11 +146,14 @@ static es_status weigh(const es_options *options, const float *weights, es_choic
     return status;
 }
 
+/* The model errs by a few per cent; a claim that gains less than that is not worth breaking XNNPACK's graph. */
+static const double least_gain = 1.08;
+
 static void settle(const es_options *options, es_choice *choice)
 {
     const double gain = choice->decision.dense_us / choice->decision.sparse_us;
     const bool zeros = choice->zeros.nonzeros < choice->zeros.rows * choice->zeros.columns;
-    choice->claimed = options->claim == ES_CLAIM_ALL || (options->claim == ES_CLAIM_AUTO && zeros && gain > 1.0);
+    choice->claimed = options->claim == ES_CLAIM_ALL || (options->claim == ES_CLAIM_AUTO && zeros && gain > least_gain);
     char *reason = choice->reason;
     const size_t length = sizeof choice->reason;
     if (options->claim == ES_CLAIM_NONE)

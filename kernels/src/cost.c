@@ -14,7 +14,7 @@ typedef struct cost {
     const char *target;
     double lanes;               /* floats of a vector */
     double dense;               /* cycles of a dense kernel per vector of multiply-adds */
-    double stream;              /* bytes per cycle of weights that are used once */
+    double cached, streamed;    /* bytes per cycle of weights that are used once: from the caches, from memory */
     double call;                /* cycles of an island: TFLite's bookkeeping, the break in XNNPACK's graph */
     double block[3];            /* bsr 16, 8, 4: cycles per block and pixel */
     double tile[3];             /* bsr: pixels of a tile */
@@ -35,25 +35,25 @@ typedef struct cost {
 } cost;
 
 static const cost costs[] = {
-    {.target = "x86_64-avx512", .lanes = 16, .dense = 0.52, .stream = 10, .call = 4000,
+    {.target = "x86_64-avx512", .lanes = 16, .dense = 0.52, .cached = 24, .streamed = 10, .call = 4000,
      .block = {0.56, 0.56, 0.56}, .tile = {28, 28, 28}, .block_visit = 1.0, .row_visit = 60,
      .group = 1.6, .nm_tile = 20, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96,
      .sum_visit = 18, .turn = 0.20, .picked = 0.75},
-    {.target = "x86_64-avx2", .lanes = 8, .dense = 0.52, .stream = 8, .call = 4000,
+    {.target = "x86_64-avx2", .lanes = 8, .dense = 0.52, .cached = 20, .streamed = 8, .call = 4000,
      .block = {1.02, 0.56, 0.56}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45,
      .group = 1.6, .nm_tile = 8, .copy = 0.15, .value = 0.62, .value_visit = 0.8, .csr_tile = 32, .panel = 160,
      .sum_visit = 18, .turn = 0.35, .picked = 1.1},
-    {.target = "aarch64-neon", .lanes = 4, .dense = 0.62, .stream = 8, .call = 4000,
+    {.target = "aarch64-neon", .lanes = 4, .dense = 0.62, .cached = 32, .streamed = 8, .call = 4000,
      .block = {2.5, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4.0, .row_visit = 60,
      .group = 0, .nm_tile = 0, .copy = 0.25, .value = 0.75, .value_visit = 2.0, .csr_tile = 32, .panel = 256,
      .sum_visit = 14, .turn = 0.8, .picked = 2.0,
      .xnnpack_value = 1.46, .xnnpack_block_value = 1.2},
-    {.target = "armv7l-neon", .lanes = 4, .dense = 0.75, .stream = 4, .call = 4000,
+    {.target = "armv7l-neon", .lanes = 4, .dense = 0.75, .cached = 16, .streamed = 4, .call = 4000,
      .block = {3.2, 1.8, 1.2}, .tile = {2, 5, 10}, .block_visit = 2.5, .row_visit = 60,
      .group = 0, .nm_tile = 0, .copy = 0.4, .value = 0.85, .value_visit = 2.5, .csr_tile = 16, .panel = 256,
      .sum_visit = 30, .turn = 0.6, .picked = 2.5},
     /* Portable C competes with XNNPACK's vectors of at least four: it wins only where next to nothing is left. */
-    {.target = "any-scalar", .lanes = 4, .dense = 0.6, .stream = 8, .call = 4000,
+    {.target = "any-scalar", .lanes = 4, .dense = 0.6, .cached = 20, .streamed = 8, .call = 4000,
      .block = {8.0, 4.0, 2.5}, .tile = {2, 4, 8}, .block_visit = 4.0, .row_visit = 80,
      .group = 8.0, .nm_tile = 8, .copy = 0.4, .value = 2.5, .value_visit = 4.0, .csr_tile = 16, .panel = 256,
      .sum_visit = 40, .turn = 1.0, .picked = 3.0},
@@ -72,11 +72,17 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
+/* Weights that outgrow the last cache come from memory at each inference. */
+static double load_cycles(const cost *c, double bytes)
+{
+    return bytes / (bytes > 8e6 ? c->streamed : c->cached);
+}
+
 static double dense_cycles(const cost *c, const es_conv *conv, double rows, double columns)
 {
     const double pixels = (double)es_pixels(conv);
     const double multiply = rows * columns * pixels / c->lanes * c->dense;
-    return larger(multiply, rows * columns * sizeof(float) / c->stream);
+    return larger(multiply, load_cycles(c, rows * columns * sizeof(float)));
 }
 
 static double copy_cycles(const cost *c, const es_conv *conv)
@@ -95,7 +101,7 @@ static double bsr_cycles(const cost *c, const es_conv *conv, int which, double b
     const double multiply = blocks * (pixels * c->block[which] + tiles * c->block_visit) +
                             ceil_div(rows, height) * tiles * c->row_visit;
     const double bytes = blocks * (height * sizeof(float) + sizeof(uint16_t));
-    return larger(multiply, bytes / c->stream) + copy_cycles(c, conv);
+    return larger(multiply, load_cycles(c, bytes)) + copy_cycles(c, conv);
 }
 
 static double nm_cycles(const cost *c, const es_conv *conv, double rows, double columns)
@@ -103,7 +109,7 @@ static double nm_cycles(const cost *c, const es_conv *conv, double rows, double 
     const double pixels = (double)es_pixels(conv), vectors = ceil_div(rows, c->lanes), groups = columns / 4;
     const double multiply = vectors * groups * pixels * c->group + vectors * ceil_div(pixels, c->nm_tile) * c->row_visit;
     const double bytes = rows * groups * (2 * sizeof(float) + 0.5);
-    return larger(multiply, bytes / c->stream) + copy_cycles(c, conv);
+    return larger(multiply, load_cycles(c, bytes)) + copy_cycles(c, conv);
 }
 
 static double csr_cycles(const cost *c, const es_conv *conv, const es_zeros *zeros)
@@ -111,7 +117,7 @@ static double csr_cycles(const cost *c, const es_conv *conv, const es_zeros *zer
     const double pixels = (double)es_pixels(conv), rows = (double)zeros->rows, columns = (double)zeros->columns;
     const double values = (double)zeros->nonzeros;
     if (pixels < c->lanes / 2)
-        return pixels * larger(values * c->picked, values * (sizeof(float) + sizeof(uint16_t)) / c->stream);
+        return pixels * larger(values * c->picked, load_cycles(c, values * (sizeof(float) + sizeof(uint16_t))));
     const double vectors = ceil_div(pixels, c->lanes), tiles = ceil_div(pixels, c->csr_tile);
     return values * (vectors * c->value + tiles * c->value_visit) +
            rows * tiles * ceil_div(columns, c->panel) * c->sum_visit + (rows + columns) * vectors * c->lanes * c->turn;
