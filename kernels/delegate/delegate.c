@@ -381,7 +381,7 @@ static tfl_status delegate_prepare(tfl_context *context, tfl_delegate *tfl)
         context->ReportError(context, "edgesparse: %s.", sentence);
         status = TFL_DELEGATE_ERROR;
     }
-    if (status == TFL_OK)
+    if (status == TFL_OK && delegate->options.plan == NULL)
         status = hand_over(delegate, &graph, &choices);
     es_choices_free(&choices);
     es_graph_free(&graph);

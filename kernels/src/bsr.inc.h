@@ -18,10 +18,10 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
     const uint16_t *narrow_offsets = (const uint16_t *)t->offsets;
     const uint32_t *wide_offsets = (const uint32_t *)t->offsets;
     /* Copies: a vector's store may alias anything, so what is read through `t` would be read again after each. */
-    const ptrdiff_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;
-    const float *x0 = t->x, *x1 = t->x + t->x_segment, *bias = t->bias, *weights = t->weights;
+    const ptrdiff_t x_pixel = t->x_pixel, x_segment = t->x_segment, y_pixel = t->y_pixel, y_segment = t->y_segment;
+    const float *x0 = t->x, *bias = t->bias, *weights = t->weights;
     const uint32_t *row_start = t->row_start;
-    float *y0 = t->y, *y1 = t->y + t->y_segment;
+    float *y0 = t->y;
     const size_t rows = t->rows, last = t->last;
     const V_(t) low = V_(set1)(t->low), high = V_(set1)(t->high);
     const bool clamped = t->low > -INFINITY || t->high < INFINITY;
@@ -42,14 +42,14 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
         for (; block + (size_t)sets <= end; block += (size_t)sets) {
             ES_UNROLL for (int u = 0; u < sets; ++u) {
                 const size_t offset = wide ? wide_offsets[block + (size_t)u] : narrow_offsets[block + (size_t)u];
-                const float *p0 = x0 + offset, *p1 = x1 + offset;
                 V_(t) weight[BSR_NV];
                 ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
                     weight[v] = V_(load)(w + v * BSR_VW);
                 w += BSR_R;
-                ES_UNROLL for (int s = 0; s < S; ++s)
+                const float *p = x0 + offset;
+                ES_UNROLL for (int s = 0; s < S; ++s, p += x_segment)
                     ES_UNROLL for (int m = 0; m < M; ++m) {
-                        const V_(x_t) x = V_(broadcast)((s == 0 ? p0 : p1) + m * x_pixel);
+                        const V_(x_t) x = V_(broadcast)(p + m * x_pixel);
                         ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
                             sum[u][s][m][v] = V_(fma_x)(sum[u][s][m][v], weight[v], x);
                     }
@@ -64,7 +64,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
                         ES_UNROLL for (int m = 0; m < M; ++m)
                             sum[0][s][m][v] = V_(fma_x)(
                                 sum[0][s][m][v], weight,
-                                V_(broadcast)((s == 0 ? x0 : x1) + offset + m * x_pixel));
+                                V_(broadcast)(x0 + offset + s * x_segment + m * x_pixel));
                 }
                 w += BSR_R;
             }
@@ -84,7 +84,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
             ES_UNROLL for (int s = 0; s < S; ++s)
                 ES_UNROLL for (int m = 0; m < M; ++m)
                     ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
-                        V_(store)((s == 0 ? y0 : y1) + m * y_pixel + row * BSR_R + (size_t)v * BSR_VW, sum[0][s][m][v]);
+                        V_(store)(y0 + s * y_segment + m * y_pixel + row * BSR_R + (size_t)v * BSR_VW, sum[0][s][m][v]);
         } else {
             float whole[ES_MAX_S * ES_MAX_M * BSR_R];
             ES_UNROLL for (int s = 0; s < S; ++s)

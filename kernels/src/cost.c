@@ -36,8 +36,8 @@ typedef struct cost {
 
 static const cost costs[] = {
     {.target = "x86_64-avx512", .lanes = 16, .dense = 0.52, .cached = 24, .streamed = 10, .call = 4000,
-     .block = {0.56, 0.56, 0.56}, .tile = {28, 28, 28}, .block_visit = 1.0, .row_visit = 60,
-     .group = 1.6, .nm_tile = 20, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96,
+     .block = {0.56, 0.56, 0.56}, .tile = {27, 16, 16}, .block_visit = 1.0, .row_visit = 60,
+     .group = 1.6, .nm_tile = 16, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96,
      .sum_visit = 18, .turn = 0.20, .picked = 0.75},
     {.target = "x86_64-avx2", .lanes = 8, .dense = 0.52, .cached = 20, .streamed = 8, .call = 4000,
      .block = {1.02, 0.56, 0.56}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45,

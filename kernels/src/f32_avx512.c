@@ -7,8 +7,9 @@
 #define BSR_V v16
 #define BSR_NV 1
 #define BSR_VW 16
-#define BSR_MS(F) ES_UP_TO_14(F, 1) ES_UP_TO_14(F, 2)
-#define BSR_WIDE_MS(F) ES_UP_TO_12(F, 1)
+/* More than nine pixels a constant distance apart take more address registers than there are. */
+#define BSR_MS(F) ES_UP_TO_9(F, 1) ES_UP_TO_9(F, 2) ES_UP_TO_9(F, 3)
+#define BSR_WIDE_MS(F) ES_UP_TO_9(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr8
@@ -30,7 +31,7 @@
 #define NM_NAME nm
 #define NM_V v16
 #define NM_VW 16
-#define NM_MS(F) ES_UP_TO_10(F, 1) ES_UP_TO_10(F, 2)
+#define NM_MS(F) ES_UP_TO_8(F, 1) ES_UP_TO_8(F, 2)
 #include "nm.inc.h"
 
 #define CSR_NAME csr

@@ -15,7 +15,7 @@
  * A tile is `S` segments of `M` pixels. Pixel m of segment s reads at x + s * x_segment + m * x_pixel (in floats) and
  * writes at y + s * y_segment + m * y_pixel. A kernel walks the block rows [first, last): R output channels each. */
 
-enum { ES_MAX_M = 14, ES_MAX_S = 2 };
+enum { ES_MAX_M = 12, ES_MAX_S = 3 };
 
 typedef struct es_tile {
     const float *x;

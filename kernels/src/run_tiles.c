@@ -1,7 +1,7 @@
 /* Runs bsr and nm: tiles of pixels x block rows.
  *
  * The output's pixels form lines: one for a pointwise convolution, one per output row otherwise. A tile is a part of a
- * line, or two lines of one picture where a line is short. Weights are walked in chunks that stay in the L2 cache while
+ * line, or a few lines of one picture where a line is short. Weights are walked in chunks that stay in the L2 cache while
  * all tiles pass over them. */
 #include <string.h>
 
@@ -70,18 +70,54 @@ void es_store_part(const es_tile *t, const float *whole, int segments, int pixel
 typedef struct tiling {
     size_t lines_per_image, images;
     size_t line;                        /* pixels of a line */
-    bool pairs;                         /* a tile is two whole lines */
-    size_t tiles_per_line;              /* of a pair of lines: 1 */
+    size_t lines;                       /* whole lines per tile, its segments; 0: a tile is a part of a line */
+    size_t tiles_per_line;
     size_t tiles;
     ptrdiff_t x_pixel, x_line, x_image; /* in floats */
 } tiling;
 
+/* The most pixels of a segment, if there are so many segments. */
 static size_t longest(const es_tile_kernels *table, size_t segments)
 {
     size_t m = ES_MAX_M;
     while (m > 0 && table->of[segments - 1][m - 1] == NULL)
         --m;
     return m;
+}
+
+/* The most pixels of a tile. */
+static size_t largest(const es_tile_kernels *table)
+{
+    size_t most = 0;
+    for (size_t s = 1; s <= ES_MAX_S; ++s)
+        most = s * longest(table, s) > most ? s * longest(table, s) : most;
+    return most;
+}
+
+/* Cuts `pixels` of a line into the fewest equal segments that a kernel has, `distance` pixels apart. Segments may overlap:
+ * a pixel computed twice is cheaper than a second tile. */
+static bool cut(const es_tile_kernels *table, size_t pixels, size_t *segments, size_t *m, size_t *distance)
+{
+    for (size_t s = 1; s <= ES_MAX_S && s <= pixels; ++s)
+        for (size_t length = es_ceil_div(pixels, s); length <= longest(table, s); ++length) {
+            const size_t rest = pixels - length;
+            if (s > 1 && (rest % (s - 1) != 0 || rest / (s - 1) > length || rest == 0))
+                continue;
+            *segments = s;
+            *m = length;
+            *distance = s > 1 ? rest / (s - 1) : 0;
+            return true;
+        }
+    return false;
+}
+
+/* The fewest even parts of a line, of at most `most` pixels, that can be cut. */
+static size_t parts_of_line(const es_tile_kernels *table, size_t line, size_t most)
+{
+    size_t parts = es_ceil_div(line, most), s, m, d;
+    while (!cut(table, line / parts, &s, &m, &d) || !cut(table, es_ceil_div(line, parts), &s, &m, &d))
+        ++parts;                        /* ends at one pixel each at the latest */
+    return parts;
 }
 
 /* The pixels of a tile, as many as the registers hold sums for, or fewer so that what they read stays in the L1 cache
@@ -113,12 +149,14 @@ static tiling plan_tiles(const es_op *op, const es_tile_kernels *table)
         plan.x_line = (ptrdiff_t)((size_t)conv->stride_h * picture.width * c);
         plan.x_image = (ptrdiff_t)(picture.height * picture.width * c);
     }
-    const size_t two = longest(table, 2), one = longest(table, 1);
-    const size_t most = tile_pixels(op, 2 * two > one ? 2 * two : one);
-    plan.pairs = plan.lines_per_image > 1 && plan.line <= two && 2 * plan.line <= most;
-    plan.tiles_per_line = plan.pairs ? 1 : es_ceil_div(plan.line, most);
+    const size_t most = tile_pixels(op, largest(table));
+    if (plan.lines_per_image > 1)
+        for (size_t lines = 2; lines <= ES_MAX_S && lines <= plan.lines_per_image; ++lines)
+            if (plan.line <= longest(table, lines) && lines * plan.line <= most)
+                plan.lines = lines;
+    plan.tiles_per_line = plan.lines > 0 ? 1 : parts_of_line(table, plan.line, most);
     plan.tiles = plan.images * plan.tiles_per_line *
-                 (plan.pairs ? es_ceil_div(plan.lines_per_image, 2) : plan.lines_per_image);
+                 (plan.lines > 0 ? es_ceil_div(plan.lines_per_image, plan.lines) : plan.lines_per_image);
     return plan;
 }
 
@@ -137,32 +175,25 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
     const es_op *op = j->op;
     const tiling *plan = &j->plan;
     const size_t rows = op->rows;
-    size_t image, line, from = 0, segments = 1, m;
-    ptrdiff_t x_segment = 0, y_segment = 0;
-    if (plan->pairs) {
-        const size_t pairs = es_ceil_div(plan->lines_per_image, 2);
-        image = index / pairs;
-        line = index % pairs * 2;
+    size_t image, line, from = 0, segments, m;
+    ptrdiff_t x_segment, y_segment;
+    if (plan->lines > 0) {
+        const size_t groups = es_ceil_div(plan->lines_per_image, plan->lines);
+        image = index / groups;
+        line = index % groups * plan->lines;
+        segments = es_min(plan->lines, plan->lines_per_image - line);
         m = plan->line;
-        if (line + 1 < plan->lines_per_image) {
-            segments = 2;
-            x_segment = plan->x_line;
-            y_segment = (ptrdiff_t)(plan->line * rows);
-        }
+        x_segment = plan->x_line;
+        y_segment = (ptrdiff_t)(plan->line * rows);
     } else {
         const size_t global_line = index / plan->tiles_per_line, part = index % plan->tiles_per_line;
         image = global_line / plan->lines_per_image;
         line = global_line % plan->lines_per_image;
         from = plan->line * part / plan->tiles_per_line;
-        const size_t pixels = plan->line * (part + 1) / plan->tiles_per_line - from;
-        m = pixels;
-        if (pixels > ES_MAX_M || j->table->of[0][pixels - 1] == NULL) {
-            /* Two segments; of an odd number the one in the middle is computed twice. */
-            segments = 2;
-            m = es_ceil_div(pixels, 2);
-            x_segment = (ptrdiff_t)(pixels - m) * plan->x_pixel;
-            y_segment = (ptrdiff_t)((pixels - m) * rows);
-        }
+        size_t distance;
+        cut(j->table, plan->line * (part + 1) / plan->tiles_per_line - from, &segments, &m, &distance);
+        x_segment = (ptrdiff_t)distance * plan->x_pixel;
+        y_segment = (ptrdiff_t)(distance * rows);
     }
     const es_tile tile = {
         .x = j->input + (ptrdiff_t)image * plan->x_image + (ptrdiff_t)line * plan->x_line +
@@ -211,10 +242,11 @@ void es_tile_of(const es_op *op, int *segments, int *pixels)
 {
     const es_tile_kernels *table = table_of(op);
     const tiling plan = plan_tiles(op, table);
-    const size_t tile = plan.pairs ? plan.line : es_ceil_div(plan.line, plan.tiles_per_line);
-    const bool two = plan.pairs || tile > longest(table, 1);
-    *segments = two ? 2 : 1;
-    *pixels = (int)(two && !plan.pairs ? es_ceil_div(tile, 2) : tile);
+    size_t s = plan.lines, m = plan.line, distance;
+    if (plan.lines == 0)
+        cut(table, es_ceil_div(plan.line, plan.tiles_per_line), &s, &m, &distance);
+    *segments = (int)s;
+    *pixels = (int)m;
 }
 
 void es_run_tiles(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch)

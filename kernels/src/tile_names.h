@@ -18,7 +18,5 @@
 #define ES_UP_TO_10(F, S) ES_UP_TO_9(F, S) F(S, 10)
 #define ES_UP_TO_11(F, S) ES_UP_TO_10(F, S) F(S, 11)
 #define ES_UP_TO_12(F, S) ES_UP_TO_11(F, S) F(S, 12)
-#define ES_UP_TO_13(F, S) ES_UP_TO_12(F, S) F(S, 13)
-#define ES_UP_TO_14(F, S) ES_UP_TO_13(F, S) F(S, 14)
 
 #endif
