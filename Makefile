@@ -15,13 +15,16 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 UV     ?= $(shell command -v uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo deploy bench report test check bench-agent lock clean
+.PHONY: help setup kernels demo deploy bench report test check bench-agent bench-kernels bench-peers board board-stop bench-arm lock clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/' | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-setup: $(VENV)/.ready  ## .venv with everything in it, as locked
+setup: kernels  ## .venv with everything in it, as locked, and the kernels
+
+kernels: $(VENV)/.ready  ## compile the sparse kernels for x86_64, aarch64 and armv7l; what has not changed stays
+	@$(VENV)/bin/python kernels/build_libraries.py
 
 $(VENV)/.ready: pyproject.toml uv.lock requirements.lock
 	@test -n "$(PYTHON)" || { echo "edgesparse needs Python 3.10 to 3.13, found $$(python3 --version 2>&1 || echo none)." \
@@ -72,9 +75,28 @@ check: setup  ## ruff, mypy --strict, lock files
 bench-agent: setup | build/demo/bundle  ## what measuring costs: the agent's latency over a bare loop's, interleaved
 	$(VENV)/bin/python -m tests.bench_agent
 
+# ARGS="--json" prints one JSON document; ARGS="--help" says what else there is: models, patterns, isa, threads, parts.
+bench-kernels: setup  ## the kernels alone, and whole models against XNNPACK dense and sparse
+	@$(MAKE) --silent --no-print-directory -C kernels build/host/es_bench >&2
+	@$(VENV)/bin/python -m kernels.bench.suite --delegate "$$($(EDGESPARSE) kernels path)" $(ARGS)
+
+bench-peers: setup  ## the same networks under onnxruntime and OpenVINO, in an environment of their own
+	@$(VENV)/bin/python -m kernels.bench.peers --delegate "$$($(EDGESPARSE) kernels path)" $(ARGS)
+
+# KEEP=1 goes on with the disk as it was left, COUNT=1 counts instructions, NETWORK=1 lets the board reach the network.
+board: setup  ## boot the emulated ARM64 board virt-aarch64; the first time its image is built, in a few minutes
+	$(EDGESPARSE) virt start $(if $(KEEP),--keep) $(if $(COUNT),--count-instructions) $(if $(NETWORK),--network)
+
+board-stop: | setup  ## power the emulated board off
+	$(EDGESPARSE) virt stop
+
+# ARGS="--json" prints one JSON document; ARGS="--help" says what else there is: models, patterns.
+bench-arm: setup  ## instructions of an inference on the emulated ARM64 board: XNNPACK dense, XNNPACK sparse, csr
+	@$(VENV)/bin/python -m kernels.bench.arm $(ARGS)
+
 lock:  ## renew uv.lock and requirements.lock (needs uv)
 	uv lock
 	uv export --quiet --frozen --all-groups --no-emit-project --no-hashes --no-annotate --no-header -o requirements.lock
 
-clean:  ## remove .venv and build
-	rm -rf $(VENV) build
+clean:  ## remove .venv and what was built
+	rm -rf $(VENV) build kernels/build

@@ -6,10 +6,11 @@ from __future__ import annotations
 import getpass
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgesparse import wire
+from edgesparse import kernels, wire
 from edgesparse.boards import reach
 from edgesparse.boards.following import Following, OnMessage
 from edgesparse.boards.inventory import Board, resolve
@@ -17,6 +18,7 @@ from edgesparse.boards.session import BoardSession, Progress, Pushed
 from edgesparse.boards.transport import Transport
 from edgesparse.convert.bundle import Bundle, read_bundle
 from edgesparse.errors import MeasurementError, UsageError
+from edgesparse.files import sha256_of
 from edgesparse.store import Run, RunRecord, create_run, new_run_id
 
 
@@ -31,10 +33,10 @@ def bench(
     backends: Sequence[str] | None = None,
     variants: Sequence[str] | None = None,
     threads: Sequence[int] | None = None,
-    rounds: tuple[int, int] = (6, 10),
-    time_limit_s: float = 300.0,
+    rounds: tuple[int, int] | None = None,
+    time_limit_s: float | None = None,
     interval_target: float = 0.02,
-    samples: int = 70,
+    samples: int | None = None,
     progress: Progress = silent,
     on_message: OnMessage = lambda message: None,
     reach: Callable[[Board], Transport] = reach,
@@ -50,10 +52,10 @@ def bench(
         backends: those to compare; all that the board type knows where None.
         variants: those to compare; all of the bundle where None. `dense` is always among them.
         threads: thread counts; the board type's where None.
-        rounds: the fewest and the most launches of every cell.
+        rounds: the fewest and the most launches of every cell; what `effort` says where None, as for the next two.
         time_limit_s: stop after so long, wherever the run is.
-        interval_target: stop once every median's 95 % interval is within this share of it.
         samples: timed inferences in a launch.
+        interval_target: stop once every median's 95 % interval is within this share of it.
         progress: told each step.
         on_message: given each message of the run as it arrives.
         reach: opens a transport to a board.
@@ -106,7 +108,9 @@ def deliver(session: BoardSession, bundle: Bundle, on_bytes: Callable[[int], Non
     """Everything that a run needs on the board: runtime, files, agent. Returns what the push did."""
     runtime = session.runtime
     session.progress(f"{session.board.name}: {runtime.name} {runtime.version} under {runtime.python}")
-    pushed = session.push(bundle_files(bundle), on_bytes)
+    library = kernels.find_library(session.facts.arch)
+    files = [*bundle_files(bundle), *([(library, sha256_of(library))] if library else [])]
+    pushed = session.push(files, on_bytes)
     session.start_agent()
     return pushed
 
@@ -127,10 +131,10 @@ def plan(
     backends: Sequence[str] | None = None,
     variants: Sequence[str] | None = None,
     threads: Sequence[int] | None = None,
-    rounds: tuple[int, int] = (6, 10),
-    time_limit_s: float = 300.0,
+    rounds: tuple[int, int] | None = None,
+    time_limit_s: float | None = None,
     interval_target: float = 0.02,
-    samples: int = 70,
+    samples: int | None = None,
 ) -> wire.RunSpec:
     """The spec of a run over variants x backends x threads, on a board whose session stands.
 
@@ -141,7 +145,7 @@ def plan(
     names = [variant.name for variant in bundle.manifest.variants]
     chosen = _known(variants, names, "variant", f"the bundle {bundle.path}")
     chosen = [name for name in names if name in chosen or name == names[0]]
-    used = _known(backends, [name for name in board.type.backends if name in wire.BACKENDS], "backend", board.name)
+    used = _known(backends, _offered(session, backends), "backend", board.name)
     counts = list(threads or board.threads or board.type.limits.threads)
     cells = [
         wire.Cell(id=f"{variant}/{backend}/{count}", variant=variant, backend=backend, threads=count)
@@ -159,13 +163,47 @@ def plan(
         for variant in bundle.manifest.variants
         if variant.name in chosen
     }
-    fewest, most = rounds
+    usual = effort(board)
+    fewest, most = rounds or usual.rounds
     return wire.RunSpec(
         run=new_run_id(board.name), owner=owner(), bundle=bundle.id, cells=cells, files=files,
         runtime=session.runtime.name, runtime_version=session.runtime.version,
-        min_rounds=min(fewest, most), max_rounds=most, time_limit_s=time_limit_s, interval_target=interval_target,
-        samples=samples,
+        min_rounds=min(fewest, most), max_rounds=most, time_limit_s=time_limit_s or usual.time_limit_s,
+        interval_target=interval_target, samples=samples or usual.samples, deadline_s=usual.deadline_s,
+        delegate=_delegate(session.facts.arch) if wire.CSR in used else None,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a run costs where nobody says otherwise: the fewest and the most rounds, samples in a launch, the time limit
+    of the run and of one step of a worker."""
+
+    rounds: tuple[int, int]
+    samples: int
+    time_limit_s: float
+    deadline_s: float
+
+
+def effort(board: Board) -> Effort:
+    """On a board that has a latency, as much as intervals need. Instructions are the same in every launch, and an
+    emulated board that counts none is only asked whether it gives the right outputs; both are slow to tell."""
+    return Effort((6, 10), 70, 300, 120) if not board.type.emulated else Effort((1, 1), 5, 7200, 1800)
+
+
+def _offered(session: BoardSession, wanted: Sequence[str] | None) -> list[str]:
+    """The backends that there are on the board; without csr, and a word about it, where its kernels are not built."""
+    offered = [name for name in session.board.type.backends if name in wire.BACKENDS]
+    arch = session.facts.arch
+    if wire.CSR not in offered or wire.CSR in (wanted or ()) or kernels.find_library(arch):
+        return offered
+    session.progress(f"{session.board.name}: without csr, its kernels are not built for {arch} (make kernels)")
+    return [name for name in offered if name != wire.CSR]
+
+
+def _delegate(arch: str) -> wire.Delegate:
+    """The csr backend's library for an architecture, and the options that this environment asks for."""
+    return wire.Delegate(sha256_of(kernels.library_path(arch)), kernels.options_from_environment())
 
 
 def _known(wanted: Sequence[str] | None, there: Sequence[str], what: str, where: str) -> list[str]:
@@ -216,4 +254,5 @@ def describe(board: Board) -> dict[str, Any]:
         "host": board.host,
         "address": board.address,
         "emulated": board.type.emulated,
+        "counts_instructions": board.counts_instructions,
     }

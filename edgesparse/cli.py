@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,27 @@ agent_app = typer.Typer(
     cls=_Group, no_args_is_help=True, rich_markup_mode=None, help="The agent on a board: status, logs, stop."
 )
 app.add_typer(agent_app, name="agent")
+kernels_app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The sparse kernels, a TFLite delegate: where they lie.",
+)
+app.add_typer(kernels_app, name="kernels")
+networks_app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Benchmark models with random weights and a seed: list, build.",
+)
+app.add_typer(networks_app, name="networks")
+virt_app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="An emulated ARM64 board on this machine: start, stop, status, ssh.",
+)
+app.add_typer(virt_app, name="virt")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 BoardName = Annotated[
@@ -122,6 +144,9 @@ def convert(
 def explain(
     model: Annotated[str, typer.Argument(help="A .tflite file, or a Keras model that is converted first.")],
     board: BoardName = "local",
+    backends: Annotated[
+        list[str] | None, typer.Option("--backend", help="Explain only this backend; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say for every operator and backend whether it will run sparse on a board, why, and what would cure it."""
@@ -129,7 +154,7 @@ def explain(
     from edgesparse.boards.inventory import type_of
     from edgesparse.report.explain_table import render
 
-    explanation = explain(model, type_of(board))
+    explanation = explain(model, type_of(board), backends=backends or None)
     if as_json:
         console.print_json(explanation)
     else:
@@ -168,7 +193,7 @@ def deploy(
     from edgesparse.report.tables import deployment_dict, deployment_table
 
     what, where = read_bundle(bundle), resolve(board, host=host)
-    with console.PushView(deployed_bytes(what)) as view:
+    with console.PushView(deployed_bytes(what, where.type.arch)) as view:
         deployment = deploy(
             what, where, backends=backends, progress=console.say, on_bytes=view, reach=_reach(accept_new_host_key)
         )
@@ -189,11 +214,15 @@ def bench(
         list[str] | None, typer.Option("--variant", help="Compare only this variant with dense; may be repeated.")
     ] = None,
     threads: Annotated[list[int] | None, typer.Option("--threads", help="Threads; may be repeated.", min=1)] = None,
-    rounds: Annotated[int, typer.Option("--rounds", help="The most launches of every cell.", min=1)] = 10,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="The most launches of every cell; 10, on an emulated board 1.", min=1)
+    ] = None,
     time_limit: Annotated[
-        float, typer.Option("--time-limit", help="Seconds after which the run stops.", min=1)
-    ] = 300.0,
-    samples: Annotated[int, typer.Option("--samples", help="Timed inferences in a launch.", min=5)] = 70,
+        float | None, typer.Option("--time-limit", help="Seconds after which the run stops; 300, emulated 7200.", min=1)
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", help="Timed inferences in a launch; 70, on an emulated board 5.", min=5)
+    ] = None,
     attach: Annotated[
         str | None, typer.Option("--attach", help="Go on collecting this run; 'last' for the latest.")
     ] = None,
@@ -205,20 +234,27 @@ def bench(
     """Measure dense against sparse on a board, under every backend, and compare."""
     from edgesparse import bench, console
     from edgesparse.bench import attach as attach_to
+    from edgesparse.bench import describe, effort
     from edgesparse.boards.inventory import resolve
+    from edgesparse.quantity import quantity_of
+    from edgesparse.store import RunRecord
 
     reach = _reach(accept_new_host_key)
     with console.RunView(f"measuring on {board}") as view:
         if attach is not None:
-            run = attach_to(None if attach == "last" else attach, progress=console.say, on_message=view, reach=reach)
+            record = RunRecord.last() if attach == "last" else RunRecord.load(attach)
+            view.quantity = quantity_of(record.board)
+            run = attach_to(record.id, progress=console.say, on_message=view, reach=reach)
         elif bundle is None:
             raise UsageError("Expected a bundle's directory, found none.", hint="edgesparse bench BUNDLE --board BOARD")
         else:
-            view.most_rounds = rounds
+            where = resolve(board, host=host)
+            fewest, most = effort(where).rounds
+            view.quantity, view.most_rounds = quantity_of(describe(where)), rounds or most
             run = bench(
-                bundle, resolve(board, host=host), backends=backends, variants=variants, threads=threads,
-                rounds=(6, rounds), time_limit_s=time_limit, samples=samples, progress=console.say, on_message=view,
-                reach=reach,
+                bundle, where, backends=backends, variants=variants, threads=threads,
+                rounds=(fewest, view.most_rounds), time_limit_s=time_limit, samples=samples, progress=console.say,
+                on_message=view, reach=reach,
             )  # fmt: skip
     _print_run(run, as_json, as_csv, as_markdown)
 
@@ -229,6 +265,9 @@ def report(
         str | None, typer.Argument(help="A run's id or directory; the last one where none is given.")
     ] = None,
     last: Annotated[bool, typer.Option("--last", help="The last run.")] = False,
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Also list every operator under csr: its kernel, or why it has none.")
+    ] = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the comparison as CSV.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the comparison as a Markdown table.")] = False,
@@ -238,7 +277,13 @@ def report(
 
     if run and last:
         raise UsageError("Expected a run or --last, found both.", hint="Leave one of them out.")
-    _print_run(Run(RunRecord.load(run) if run else RunRecord.last()), as_json, as_csv, as_markdown)
+    found = Run(RunRecord.load(run) if run else RunRecord.last())
+    _print_run(found, as_json, as_csv, as_markdown)
+    if operators and not (as_json or as_csv or as_markdown):  # JSON holds them always
+        from edgesparse import console
+        from edgesparse.report.operators import render
+
+        console.data.print(render(found.comparison()))
 
 
 @app.command()
@@ -286,6 +331,126 @@ def agent_stop(
 
     _ask_agent(board, host, {"type": "stop", "force": force})
     console.say(f"the agent on {board} ends")
+
+
+@kernels_app.command("path")
+def kernels_path(
+    arch: Annotated[
+        str | None, typer.Option("--arch", help="x86_64, aarch64 or armv7l; this machine's where not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print where the compiled delegate lies, for load_delegate()."""
+    from edgesparse.kernels import library_path, this_arch
+
+    path = library_path(arch)
+    if as_json:
+        from edgesparse import console
+
+        console.print_json({"arch": arch or this_arch(), "path": str(path), "bytes": path.stat().st_size})
+    else:
+        print(path)
+
+
+@networks_app.command("list")
+def networks_list(as_json: AsJson = False) -> None:
+    """The networks that can be built, each also of another size (mobilenetv2-96, mlp-512)."""
+    from edgesparse.networks import names
+
+    if as_json:
+        from edgesparse import console
+
+        console.print_json({"networks": names()})
+    else:
+        print("\n".join(names()))
+
+
+@networks_app.command("build")
+def networks_build(
+    network: Annotated[str, typer.Argument(help="A network and its size: mobilenetv2-224, mlp-4096, …")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .tflite file to write.")],
+    pattern: Annotated[
+        str, typer.Option("--pattern", help="dense, unstructured, block RxC (outputs x inputs), N:M.")
+    ] = "dense",
+    sparsity: Annotated[
+        float | None, typer.Option("--sparsity", help="Share of zeros of each pruned layer, such as 0.8.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", help="sparse, or zeros: plain zeros in dense tensors.")
+    ] = None,
+    weights: Annotated[str, typer.Option("--weights", help="float32 or float16.")] = "float32",
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same weights.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Build a benchmark model with random weights and zeros of an exact density."""
+    from edgesparse import console
+    from edgesparse.networks import write
+
+    built = write(network, out, pattern, sparsity, encoding, weights=weights, seed=seed, progress=console.say)
+    if as_json:
+        console.print_json({"out": str(out), "bytes": out.stat().st_size, "model": str(built)})
+    else:
+        print(out)
+
+
+@virt_app.command("start")
+def virt_start(
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with the disk as it was left, not a clean one.")] = False,
+    counting: Annotated[
+        bool, typer.Option("--count-instructions", help="One CPU, whose clock counts instructions instead of time.")
+    ] = False,
+    network: Annotated[bool, typer.Option("--network", help="Let the board reach the network.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the image again even if it is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Boot the emulated board; the first time its image is built, which takes some minutes."""
+    from edgesparse import console
+    from edgesparse.boards.virt import Machine, ensure_image
+
+    machine, image = Machine(), ensure_image(console.say, rebuild=rebuild)
+    state = machine.start(image, counting=counting, keep=keep, network=network, progress=console.say)
+    if as_json:
+        console.print_json({**asdict(state), "ssh_config": str(machine.ssh_config)})
+    else:
+        print(machine.usage())
+
+
+@virt_app.command("stop")
+def virt_stop() -> None:
+    """Power the emulated board off; its disk stays, for `start --keep`."""
+    from edgesparse import console
+    from edgesparse.boards.virt import Machine
+
+    console.say("the emulated board is off" if Machine().stop() else "the emulated board was not running")
+
+
+@virt_app.command("status")
+def virt_status(as_json: AsJson = False) -> None:
+    """Whether the emulated board runs, how it was booted, and how to log in."""
+    from edgesparse.boards.virt import Machine, find_image
+
+    machine, image = Machine(), find_image()
+    state = machine.running()
+    if as_json:
+        from edgesparse import console
+
+        running = {**asdict(state), "ssh_config": str(machine.ssh_config)} if state else None
+        console.print_json({"image": str(image.path) if image else None, "running": running})
+    else:
+        built = "the image is built" if image else "the image is not built yet"
+        print(machine.usage() if state else f"The emulated board is not running; {built}. Boot it: make board")
+
+
+@virt_app.command("ssh", context_settings={"ignore_unknown_options": True})
+def virt_ssh(words: Annotated[list[str] | None, typer.Argument(help="A command to run there.")] = None) -> None:
+    """Log in to the emulated board, or run a command there."""
+    import os
+
+    from edgesparse.boards.virt import TYPE, Machine
+
+    machine = Machine()
+    machine.board()  # or a sentence that it does not run
+    os.execvp("ssh", ["ssh", "-F", str(machine.ssh_config), TYPE, *(words or [])])
 
 
 def _ask_agent(board: str, host: str | None, message: dict[str, Any]) -> dict[str, Any]:

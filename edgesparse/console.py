@@ -14,6 +14,7 @@ from rich.console import Console
 
 from edgesparse import wire
 from edgesparse.errors import EdgesparseError
+from edgesparse.quantity import Quantity, millions
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -87,6 +88,10 @@ class RunView:
 
     Args:
         title: what is measured where.
+
+    Attributes:
+        quantity: what the board's clock counts; an emulated board's times are not shown.
+        most_rounds: how many there will be at most, where that is known.
     """
 
     def __init__(self, title: str) -> None:
@@ -101,9 +106,10 @@ class RunView:
         self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
         self._task: TaskID = self._progress.add_task(title, total=None, detail="")
         self._cells: set[str] = set()
-        self._latest_ms: dict[str, float] = {}
+        self._latest: dict[str, str] = {}
         self._round = 0
         self._done = 0
+        self.quantity: Quantity = "latency"
         self.most_rounds: int | None = None
 
     def __enter__(self) -> RunView:
@@ -137,9 +143,9 @@ class RunView:
             self._end_round()
             self._round = record["round"]
         self._done += 1
-        self._latest_ms[record["cell"]] = median(record["latency_ns"]) / 1e6
+        self._latest[record["cell"]] = self._measured(record["latency_ns"])
         total = len(self._cells) * self.most_rounds if self.most_rounds else None
-        detail = f"round {self._round + 1}  {record['cell']}  {self._latest_ms[record['cell']]:.3f} ms"
+        detail = f"round {self._round + 1}  {record['cell']}  {self._latest[record['cell']]} {self._unit}"
         self._progress.update(self._task, completed=self._done, total=total, detail=detail)
 
     def _on_cell_failed(self, record: wire.Message) -> None:
@@ -151,7 +157,16 @@ class RunView:
         say(f"stopped: {record['reason']}; {record['detail']}" if record["detail"] else f"stopped: {record['reason']}")
 
     def _end_round(self) -> None:
-        if not talk.is_terminal and self._latest_ms:
-            medians = ", ".join(f"{cell} {ms:.3f}" for cell, ms in self._latest_ms.items())
-            say(f"round {self._round + 1}, ms: {medians}")
-        self._latest_ms = {}
+        if not talk.is_terminal and self._latest:
+            medians = ", ".join(f"{cell} {value}".rstrip() for cell, value in self._latest.items())
+            say(f"round {self._round + 1}{', ' * bool(self._unit)}{self._unit}: {medians}")
+        self._latest = {}
+
+    @property
+    def _unit(self) -> str:
+        return {"latency": "ms", "instructions": "million instructions", "nothing": ""}[self.quantity]
+
+    def _measured(self, samples_ns: list[int]) -> str:
+        if self.quantity == "latency":
+            return f"{median(samples_ns) / 1e6:.3f}"
+        return millions(min(samples_ns)) if self.quantity == "instructions" else ""

@@ -28,8 +28,8 @@ def run_demo(out: Path, *, board: str, host: str | None, bundle_only: bool) -> N
 
     console.command(f"edgesparse deploy {bundle} {where}")
     deploy(bundle, board=board, host=host)
-    console.command(f"edgesparse bench {bundle} {where} --rounds 8 --time-limit 60")
-    bench(bundle, board=board, host=host, rounds=8, time_limit=60.0)
+    console.command(f"edgesparse bench {bundle} {where} --rounds 8 --time-limit 90")
+    bench(bundle, board=board, host=host, rounds=8, time_limit=90.0)
 
 
 def make_bundle(out: Path) -> Path:

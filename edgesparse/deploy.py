@@ -17,6 +17,7 @@ from edgesparse.boards.session import BoardSession, Progress, Pushed
 from edgesparse.boards.transport import Transport
 from edgesparse.convert.bundle import Bundle, read_bundle
 from edgesparse.errors import MeasurementError, ParityError
+from edgesparse.kernels import find_library
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def deploy(
         return Deployment(describe(board), bundle.id, session.home, runtime, pushed, checks)
 
 
-def deployed_bytes(bundle: Bundle) -> int:
-    """How many bytes a board without any of the bundle's files has to be sent."""
-    return sum({sha256: path.stat().st_size for path, sha256 in bundle_files(bundle)}.values())
+def deployed_bytes(bundle: Bundle, arch: str) -> int:
+    """How many bytes a board of an architecture has to be sent, the first time: the bundle's files and the kernels."""
+    library = find_library(arch)
+    kernels_bytes = library.stat().st_size if library else 0
+    return kernels_bytes + sum({sha256: path.stat().st_size for path, sha256 in bundle_files(bundle)}.values())

@@ -17,13 +17,15 @@ from typing import Any
 
 # History of the protocol. A change that an older end would misread raises the number.
 #   1  first: hello, status, submit, follow, cancel, logs, stop.
-PROTOCOL = 1
+#   2  a spec names the library of the csr backend; a check's record holds what its delegate did with each operator.
+PROTOCOL = 2
 
 # A line holds one launch's samples at most; anything longer is no message of ours.
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
 CAPABILITIES = ("bench", "check", "queue", "resume")
-BACKENDS = ("builtin", "xnnpack")
+BACKENDS = ("builtin", "xnnpack", "csr")
+CSR = "csr"
 
 Message = dict[str, Any]
 
@@ -112,6 +114,14 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Delegate:
+    """The csr backend's library, by its SHA-256 name in the board's store, and the options that it is loaded with."""
+
+    library: str
+    options: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Cell:
     """One thing to measure: a variant under a backend with a number of threads."""
 
@@ -146,6 +156,7 @@ class RunSpec:
     launch_s: float = 2.0
     warmup_s: float = 0.1
     deadline_s: float = 120.0
+    delegate: Delegate | None = None  # what cells under csr need
 
     def to_message(self) -> Message:
         """The spec as JSON types."""
@@ -166,6 +177,7 @@ class RunSpec:
                     **message,
                     "cells": [Cell(**cell) for cell in message["cells"]],
                     "files": {name: Files(**files) for name, files in message["files"].items()},
+                    "delegate": None if message.get("delegate") is None else Delegate(**message["delegate"]),
                 }
             )
         except (TypeError, KeyError, AttributeError) as error:
@@ -196,6 +208,7 @@ def _check_spec(spec: RunSpec) -> None:
     for name in ("min_rounds", "max_rounds", "samples"):
         if not isinstance(getattr(spec, name), int):
             raise WireError(f"spec: expected {name} to be a whole number, found {getattr(spec, name)!r:.60}")
+    _check_delegate(spec.delegate)
     if not spec.cells:
         raise WireError("spec: expected at least one cell, found none")
     for cell in spec.cells:
@@ -205,9 +218,21 @@ def _check_spec(spec: RunSpec) -> None:
             raise WireError(f"spec: cell {cell.id} names the variant {cell.variant!r:.60}, which has no files")
         if cell.backend not in BACKENDS:
             raise WireError(f"spec: expected a backend out of {', '.join(BACKENDS)}, found {cell.backend!r:.60}")
+        if cell.backend == CSR and spec.delegate is None:
+            raise WireError(f"spec: cell {cell.id} needs the kernels' library, and none is named")
         if not isinstance(cell.threads, int) or not 1 <= cell.threads <= 256:
             raise WireError(f"spec: expected 1 to 256 threads, found {cell.threads!r:.60}")
     for name, files in spec.files.items():
         for sha256 in (files.model, files.twin or files.model, files.inputs, files.golden):
             if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
                 raise WireError(f"spec: expected SHA-256 names for the files of {name!r:.60}, found {sha256!r:.60}")
+
+
+def _check_delegate(delegate: Delegate | None) -> None:
+    if delegate is None:
+        return
+    if not isinstance(delegate.library, str) or not _SHA256.fullmatch(delegate.library):
+        raise WireError(f"spec: expected a SHA-256 name for the kernels' library, found {delegate.library!r:.60}")
+    options = delegate.options
+    if not isinstance(options, dict) or not all(isinstance(each, str) for pair in options.items() for each in pair):
+        raise WireError(f"spec: expected the kernels' options to be strings by name, found {options!r:.60}")

@@ -49,7 +49,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def forecast(file: Path, board: BoardType, runtime: str = "ai-edge-litert") -> Explanation:
-    return explain(file, board, runtime=runtime)
+    return explain(file, board, runtime=runtime, backends=("builtin", "xnnpack"))
 
 
 def xnnpack_paths(explanation: Explanation) -> dict[str, str]:

@@ -15,6 +15,9 @@ SPEC: dict[str, Any] = {
 }  # fmt: skip
 
 
+DELEGATE = {"library": "e" * 64, "options": {"isa": "avx2"}}
+
+
 def test_a_message_survives_the_line() -> None:
     message = wire.hello("0.1.0", sha256="ab")
     line = wire.encode(message)
@@ -43,14 +46,15 @@ def test_a_line_that_is_too_long_is_refused() -> None:
 
 
 def test_another_protocol_is_refused_by_name() -> None:
-    with pytest.raises(wire.WireError, match=r"the agent 9\.9 speaks protocol 99, this end speaks 1"):
+    with pytest.raises(wire.WireError, match=r"the agent 9\.9 speaks protocol 99, this end speaks 2"):
         wire.check_hello({"type": "hello", "protocol": 99, "version": "9.9"}, whom="the agent")
     with pytest.raises(wire.WireError, match="say hello"):
         wire.check_hello({"type": "status"}, whom="the agent")
 
 
-def test_a_spec_survives_the_wire() -> None:
-    spec = wire.RunSpec.from_message(SPEC)
+@pytest.mark.parametrize("delegate", [None, DELEGATE])
+def test_a_spec_survives_the_wire(delegate: Any) -> None:
+    spec = wire.RunSpec.from_message({**SPEC, "delegate": delegate})
     assert (
         wire.RunSpec.from_message(wire.decode(wire.encode({"type": "submit", "spec": spec.to_message()}))["spec"])
         == spec
@@ -73,6 +77,11 @@ def test_a_spec_survives_the_wire() -> None:
         ({"max_rounds": True}, "max_rounds"),
         ({"time_limit_s": float("nan")}, "time_limit_s"),
         ({"surprise": 1}, "expected keys"),
+        ({"cells": [{"id": "dense/csr/1", "variant": "dense", "backend": "csr", "threads": 1}]}, "kernels' library"),
+        ({"delegate": {"library": "../lib.so", "options": {}}}, "SHA-256"),
+        ({"delegate": {"library": "e" * 64, "options": {"threads": 2}}}, "strings by name"),
+        ({"delegate": {"library": "e" * 64}}, "expected keys"),
+        ({"delegate": "e" * 64}, "expected keys"),
     ],
 )
 def test_a_spec_that_cannot_be_carried_out_is_refused(change: dict[str, Any], says: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,6 +15,8 @@ RUNTIMES = {
     "tflite-runtime": "tflite_runtime.interpreter",
     "tensorflow": "tensorflow.lite.python.interpreter",
 }
+# Of the delegate's report.
+REPORT_FORMAT = 1
 
 
 class Unsupported(Exception):
@@ -37,26 +41,88 @@ def load_runtime(name: str) -> tuple[Any, str]:
         return module, getattr(import_module(RUNTIMES[name].split(".")[0]), "__version__", "unknown")
 
 
-def _builtin(runtime: Any, model: str, threads: int) -> Any:
+class DelegateRefused(Exception):
+    """The kernels' delegate does not load here; says what it said."""
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """The csr backend's library and the options that it is loaded with."""
+
+    library: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def _builtin(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> Any:
     """TFLite's own kernels: the op resolver that applies no delegate by default."""
     resolver = runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     return runtime.Interpreter(model_path=model, num_threads=threads, experimental_op_resolver_type=resolver)
 
 
-def _xnnpack(runtime: Any, model: str, threads: int) -> Any:
+def _xnnpack(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> Any:
     """TFLite's default: XNNPACK takes what it can at allocate_tensors(), the built-in kernels the rest."""
     return runtime.Interpreter(model_path=model, num_threads=threads)
 
 
-BACKENDS: dict[str, Callable[[Any, str, int], Any]] = {"builtin": _builtin, "xnnpack": _xnnpack}
+def _csr(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> Any:
+    """Our sparse kernels take what they are faster at, as the interpreter is made; XNNPACK and the built-in ones the
+    rest."""
+    if delegate is None:
+        raise Unsupported("the kernels' library is not on this board")
+    loaded = load_delegate(runtime, delegate)
+    return runtime.Interpreter(model_path=model, num_threads=threads, experimental_delegates=[loaded])
 
 
-def make_interpreter(runtime: Any, backend: str, model: str, threads: int) -> Any:
+BACKENDS: dict[str, Callable[[Any, str, int, Delegate | None], Any]] = {
+    "builtin": _builtin,
+    "xnnpack": _xnnpack,
+    "csr": _csr,
+}
+
+
+def make_interpreter(runtime: Any, backend: str, model: str, threads: int, delegate: Delegate | None = None) -> Any:
     """An interpreter for a model file under a backend, tensors not yet allocated.
 
+    Args:
+        delegate: what the csr backend loads.
+
     Raises:
-        Unsupported: no such backend.
+        Unsupported: no such backend. DelegateRefused: the kernels do not load.
     """
     if backend not in BACKENDS:
         raise Unsupported(f"no backend is called {backend!r} here; there are {', '.join(BACKENDS)}")
-    return BACKENDS[backend](runtime, model, threads)
+    return BACKENDS[backend](runtime, model, threads, delegate)
+
+
+def load_delegate(runtime: Any, delegate: Delegate) -> Any:
+    """The runtime's handle on the delegate.
+
+    Raises:
+        DelegateRefused: the file is missing or for another machine, or the delegate refuses an option.
+    """
+    load = getattr(runtime, "load_delegate", None)
+    if load is None:
+        raise DelegateRefused("this runtime loads no delegates")
+    try:
+        return load(delegate.library, dict(delegate.options))
+    except (OSError, ValueError) as error:
+        # The runtime puts a line of its own before what the delegate said.
+        said = str(error).strip().splitlines() or ["it gave no reason"]
+        raise DelegateRefused(said[-1]) from None
+
+
+def read_report(path: str) -> dict[str, Any]:
+    """What the delegate wrote about each operator while the interpreter was made.
+
+    Raises:
+        DelegateRefused: it wrote nothing, or a report of another version.
+    """
+    try:
+        with open(path, "rb") as file:
+            report = json.load(file)
+    except (OSError, ValueError) as error:
+        raise DelegateRefused(f"the kernels wrote no report: {error}") from None
+    if not isinstance(report, dict) or report.get("format") != REPORT_FORMAT:
+        found = report.get("format") if isinstance(report, dict) else report
+        raise DelegateRefused(f"the kernels' report has format {found!r:.40}, this agent reads {REPORT_FORMAT}")
+    return report

@@ -69,6 +69,8 @@ class RunQueue:
         wanted = {
             name for files in spec.files.values() for name in (files.model, files.twin, files.inputs, files.golden)
         }
+        if spec.delegate:
+            wanted.add(spec.delegate.library)
         missing = self.store.missing(sorted(name for name in wanted if name))
         if missing:
             raise wire.WireError(

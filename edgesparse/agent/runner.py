@@ -114,6 +114,8 @@ class Runner:
             cell.backend,
             cell.threads,
         ]
+        if cell.backend == wire.CSR and self.spec.delegate:
+            key += [self.spec.delegate.library, self.spec.delegate.options]
         board = board_facts()
         key += [files.model, files.twin, files.inputs, files.golden, board["cpu"], board["kernel"]]
         kept_at = self.store.check_path(key)
@@ -123,11 +125,11 @@ class Runner:
             return True
         try:
             async with self._worker() as worker:
-                loaded = await worker.ask(self._load_message(cell, with_twin=True))
+                loaded = await worker.ask(self._load_message(cell, checking=True))
         except WorkerFailed as failure:
             self.record("check", cell=cell.id, status="failed", kind=failure.kind, reason=failure.reason,
                         parity=None, path={"requested": requested, "taken": "unknown", "evidence": ""}, runtime=None,
-                        stderr_tail=failure.stderr_tail, cached=False)  # fmt: skip
+                        delegate=None, stderr_tail=failure.stderr_tail, cached=False)  # fmt: skip
             return False
         parity = loaded["parity"]
         path = (
@@ -142,6 +144,7 @@ class Runner:
             "parity": parity,
             "path": {"requested": requested, **(path if parity["ok"] else {"taken": "unknown", "evidence": ""})},
             "runtime": loaded["runtime"],
+            "delegate": loaded["delegate"],
         }
         if parity["ok"]:
             write_aside(kept_at, json.dumps(verdict).encode())
@@ -177,7 +180,7 @@ class Runner:
         spec = self.spec
         try:
             async with self._worker() as worker:
-                loaded = await worker.ask(self._load_message(cell, with_twin=False))
+                loaded = await worker.ask(self._load_message(cell, checking=False))
                 if not loaded["parity"]["ok"]:
                     raise WorkerFailed("parity", loaded["parity"]["reason"])
                 launch = {key: loaded[key] for key in ("init_ms", "first_inference_ms", "runtime", "parity", "cpus")}
@@ -198,17 +201,24 @@ class Runner:
     def _worker(self) -> WorkerProcess:
         return WorkerProcess(self.worker_command, self.spec.deadline_s)
 
-    def _load_message(self, cell: wire.Cell, *, with_twin: bool) -> wire.Message:
-        files = self.spec.files[cell.variant]
+    def _load_message(self, cell: wire.Cell, *, checking: bool) -> wire.Message:
+        """With the twin and the kernels' report only for the check: a timed launch finds out no path."""
+        files, delegate = self.spec.files[cell.variant], None
+        if cell.backend == wire.CSR and self.spec.delegate:
+            library = str(self.store.object(self.spec.delegate.library))
+            delegate = {"library": library, "options": self.spec.delegate.options}
+        report = self.store.run_dir(self.spec.run) / f"kernels-{cell.id.replace('/', '-')}.json"
         return {
             "type": "load",
             "model": str(self.store.object(files.model)),
-            "twin": str(self.store.object(files.twin)) if with_twin and files.twin else None,
+            "twin": str(self.store.object(files.twin)) if checking and files.twin else None,
             "inputs": str(self.store.object(files.inputs)),
             "golden": str(self.store.object(files.golden)),
             "backend": cell.backend,
             "threads": cell.threads,
             "runtime": self.spec.runtime,
+            "delegate": delegate,
+            "report": str(report) if checking and delegate else None,
         }
 
 

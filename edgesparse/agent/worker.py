@@ -1,9 +1,12 @@
 """The worker: one variant under one backend, in a process of its own, told what to do over a pipe.
 
-In:  load {model, twin, inputs, golden, backend, threads, runtime}, then measure {samples, launch_s, warmup_s}; end of
-input ends it.
-Out: loaded {init_ms, first_inference_ms, parity, path, runtime}, measured {warmup_ns, latency_ns}, or failed {kind,
-reason}.
+In:  load {model, twin, inputs, golden, backend, threads, runtime, delegate, report}, then measure {samples, launch_s,
+warmup_s}; or plan {model, runtime, delegate, report}; end of input ends it.
+Out: loaded {init_ms, first_inference_ms, parity, path, runtime, delegate}, measured {warmup_ns, latency_ns}, planned
+{delegate}, or failed {kind, reason}.
+
+`delegate` is the csr backend's library and options on the way in, and what it reports of every operator on the way out;
+`report` is the file that it writes that to.
 
 Only `invoke()` is inside the timed region. The stream is guarded: whatever a runtime prints to stdout goes to stderr.
 """
@@ -14,6 +17,7 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 from typing import Any, BinaryIO
 
 from edgesparse import wire
@@ -28,11 +32,14 @@ class Model:
 
     Raises:
         RuntimeError, ValueError: what the runtime says to a file that it refuses.
+        backends.DelegateRefused: the csr backend's kernels do not load.
     """
 
-    def __init__(self, runtime: Any, path: str, backend: str, threads: int) -> None:
+    def __init__(
+        self, runtime: Any, path: str, backend: str, threads: int, delegate: backends.Delegate | None = None
+    ) -> None:
         started_ns = time.perf_counter_ns()
-        self.interpreter = backends.make_interpreter(runtime, backend, path, threads)
+        self.interpreter = backends.make_interpreter(runtime, backend, path, threads, delegate)
         self.interpreter.allocate_tensors()
         self.init_ms = (time.perf_counter_ns() - started_ns) / 1e6
         self.inputs = [detail["index"] for detail in self.interpreter.get_input_details()]
@@ -79,8 +86,10 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
     runtime, version = backends.load_runtime(name)
     backend, threads = wire.text(message, "backend"), wire.whole(message, "threads")
     inputs, golden = load_arrays(wire.text(message, "inputs")), load_arrays(wire.text(message, "golden"))
+    delegate, report_path = _delegate(message), message.get("report")
 
-    model = Model(runtime, wire.text(message, "model"), backend, threads)
+    model = Model(runtime, wire.text(message, "model"), backend, threads, delegate)
+    report = backends.read_report(report_path) if backend == wire.CSR and report_path else None
     model.set_inputs([array[0] for array in inputs])
     started_ns = time.perf_counter_ns()
     model.interpreter.invoke()
@@ -88,8 +97,15 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
 
     outputs = model.run_all(inputs)
     verdict = parity.compare(outputs, golden)
-    twin = message.get("twin")
-    path = _path_taken(model, outputs, Model(runtime, twin, backend, threads).run_all(inputs)) if twin else None
+    path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
+    if twin and path is None:
+        # The kernels find the twin's zeros too, so where they took nothing the twin runs without them.
+        plain = "xnnpack" if backend == wire.CSR else backend
+        path = _path_taken(model, outputs, Model(runtime, twin, plain, threads).run_all(inputs))
+        if report is not None:
+            path["evidence"] = f"{_left(report)}; {path['evidence']}"
+    elif path is None and report is not None:
+        path = {"taken": "dense", "evidence": _left(report)}
     model.set_inputs([array[0] for array in inputs])
     return model, {
         "type": "loaded",
@@ -97,9 +113,45 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
         "first_inference_ms": first_ms,
         "parity": {**verdict, "samples": len(inputs[0])},
         "path": path,
+        "delegate": report,
         "runtime": {"name": name, "version": version},
         "cpus": sorted(os.sched_getaffinity(0)),
     }
+
+
+def plan(message: wire.Message) -> wire.Message:
+    """Have the delegate say what it would do with every operator, on the CPU that its `plan` option names."""
+    runtime, _ = backends.load_runtime(wire.text(message, "runtime"))
+    delegate, report_path = _delegate(message), wire.text(message, "report")
+    backends.make_interpreter(runtime, wire.CSR, wire.text(message, "model"), 1, delegate)
+    return {"type": "planned", "delegate": backends.read_report(report_path)}
+
+
+def _delegate(message: wire.Message) -> backends.Delegate | None:
+    """The csr backend's library and options in a message, told where to report to."""
+    found, report_path = message.get("delegate"), message.get("report")
+    if found is None:
+        return None
+    return backends.Delegate(found["library"], {**found["options"], **({"report": report_path} if report_path else {})})
+
+
+def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:
+    """Sparse, and by which kernels, if the csr backend's delegate claimed anything."""
+    claimed = Counter(node["kernel"] for node in report["nodes"] if node["claimed"])
+    if not claimed:
+        return None
+    kernels = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in claimed.most_common())
+    return {"taken": "sparse", "evidence": f"{sum(claimed.values())} of {len(report['nodes'])} operators: {kernels}"}
+
+
+def _left(report: dict[str, Any]) -> str:
+    """Why the csr backend's delegate claimed nothing, in its own words."""
+    reasons = Counter(node["reason"] for node in report["nodes"])
+    if not reasons:
+        return "the kernels found no convolution and no fully connected layer"
+    (first, count), *others = reasons.most_common()
+    more = f" ({count} of {len(report['nodes'])} operators)" if others else ""
+    return f"the kernels left all operators to XNNPACK: {first}{more}"
 
 
 def _path_taken(model: Model, outputs: list[Any], twin_outputs: list[Any]) -> dict[str, str]:
@@ -166,11 +218,13 @@ def main() -> int:
             message = wire.decode(line)
             if message["type"] == "load":
                 model, answer = load(message)
+            elif message["type"] == "plan":
+                answer = plan(message)
             elif message["type"] == "measure" and model is not None:
                 answer = measure(model, message)
             else:
                 raise wire.WireError(f"a worker cannot {message['type']!r} now")
-        except backends.Unsupported as error:
+        except (backends.Unsupported, backends.DelegateRefused) as error:
             answer = {"type": "failed", "kind": "unsupported", "reason": str(error)}
         except Exception as error:  # a runtime raises what it likes; the reason goes to the comparison
             answer = {"type": "failed", "kind": "error", "reason": f"{type(error).__name__}: {error}"}

@@ -56,6 +56,8 @@ class Board:
         python: the Python to use there.
         home: the directory of its store; `~/` is the home of the user there.
         threads: the thread counts to measure.
+        known_hosts: the one file that says which host key it shows; the user's own where None.
+        counts_instructions: an emulated board whose clock goes one nanosecond forward for each instruction.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Board:
     python: str | None = None
     home: str | None = None
     threads: list[int] | None = None
+    known_hosts: str | None = None
+    counts_instructions: bool = False
 
     @property
     def address(self) -> str | None:
@@ -125,11 +129,14 @@ def resolve(name: str, host: str | None = None) -> Board:
 
     Raises:
         UsageError: no such board, no address for it, or an inventory that cannot be used.
+        BoardError: the emulated board does not run.
     """
     entries = _read()
     if name in entries or name == LOCAL:
         return _board(name, entries.get(name, _Entry(type=LOCAL)), host)
     if name in type_names():
+        if (booted := _booted(name, host)) is not None:
+            return booted
         if host is None:
             raise UsageError(
                 f"{name!r} is a board type, and the inventory {inventory_path()} has no board of this name.",
@@ -137,6 +144,23 @@ def resolve(name: str, host: str | None = None) -> Board:
             )
         return _board(name, _Entry(type=name), host)
     raise _unknown(name, entries)
+
+
+def _booted(name: str, host: str | None) -> Board | None:
+    """The emulated board, the one kind of which edgesparse itself knows where it stands; None for other types, and for
+    another host than it.
+
+    Raises:
+        BoardError: it is asked for and does not run.
+    """
+    if not load_type(name).emulated:
+        return None
+    from edgesparse.boards.virt.machine import Machine
+
+    machine = Machine()
+    if host is None:
+        return machine.board()
+    return machine.board() if machine.running() and machine.board().address == host else None
 
 
 def type_of(name: str) -> BoardType:

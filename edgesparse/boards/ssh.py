@@ -7,6 +7,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import paramiko
@@ -57,6 +58,8 @@ class SshTransport:
         self._home: str | None = None
         self._closed = threading.Event()
         hops = route(board.host or board.name, board.user, board.port, board.identity_file)
+        if board.known_hosts is not None:
+            hops[-1] = replace(hops[-1], known_hosts=[Path(board.known_hosts)], identities_only=True)
         self._links = connect(
             hops, accept_new_host_key=accept_new_host_key, confirm=confirm, timeout_s=connect_timeout_s
         )

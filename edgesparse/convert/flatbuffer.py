@@ -84,6 +84,7 @@ class FlatModel:
             raise ModelError(f"{source} holds no graph.", hint="Convert the model again.")
         graph = model.subgraphs[0]
         self.source = source
+        self.data = data
         self.graph_count = len(model.subgraphs)
         self.operators = tuple(_operator(i, op, model.operatorCodes) for i, op in enumerate(_list(graph.operators)))
         self._buffers = [_buffer(source, data, b) for b in _list(model.buffers)]

@@ -19,14 +19,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from edgesparse import kernels
 from edgesparse.agent import backends
 from edgesparse.agent.parity import compare
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.agent.worker import Model, load_arrays
 from edgesparse.convert.bundle import HostParity
 from edgesparse.errors import ParityError
+from edgesparse.wire import BACKENDS, CSR
 
-BACKENDS = ("builtin", "xnnpack")
 IN_PROCESS = "tensorflow"
 DEADLINE_S = 120.0
 
@@ -43,6 +44,11 @@ class Check:
 def installed_runtimes() -> list[str]:
     """The runtimes that can be imported here, without importing them."""
     return [name for name, module in backends.RUNTIMES.items() if find_spec(module.partition(".")[0]) is not None]
+
+
+def checked_backends() -> list[str]:
+    """The backends that files are checked under here; csr is one of them where its kernels are built."""
+    return [name for name in BACKENDS if name != CSR or kernels.find_library()]
 
 
 def check_all(
@@ -114,7 +120,7 @@ async def _in_workers(
 
 async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
     """One worker for all files; after a crash or hang a fresh one, in which that file gets a second try of its own."""
-    waiting = [(check, backend) for check in checks for backend in BACKENDS]
+    waiting = [(check, backend) for check in checks for backend in checked_backends()]
     rows: list[HostParity] = []
     while waiting:
         fresh = True
@@ -141,7 +147,10 @@ async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequenc
 def _load(directory: Path, inputs: str, check: Check, runtime: str, backend: str) -> dict[str, Any]:
     paths = {"model": check.file, "inputs": inputs, "golden": check.golden}
     absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
-    return {"type": "load", **absolute, "twin": None, "backend": backend, "threads": 1, "runtime": runtime}
+    message = {"type": "load", **absolute, "twin": None, "backend": backend, "threads": 1, "runtime": runtime}
+    return (
+        message if backend != CSR else {**message, "delegate": {"library": str(kernels.library_path()), "options": {}}}
+    )
 
 
 def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
@@ -150,13 +159,14 @@ def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> l
     rows = []
     for check in checks:
         golden = load_arrays(str(directory / check.golden))
-        for backend in BACKENDS:
+        for backend in checked_backends():
+            delegate = backends.Delegate(str(kernels.library_path())) if backend == CSR else None
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # its interpreter announces its own removal at each start
-                    model = Model(runtime, str(directory / check.file), backend, 1)
+                    model = Model(runtime, str(directory / check.file), backend, 1, delegate)
                 verdict = compare(model.run_all(samples), golden)
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, backends.DelegateRefused) as error:
                 rows.append(_failed(check, IN_PROCESS, backend, f"error: {error}"))
             else:
                 rows.append(_row(check, IN_PROCESS, found, backend, verdict))

@@ -12,7 +12,7 @@ import numpy as np
 from edgesparse.boards.types import BoardType
 from edgesparse.convert.flatbuffer import FlatModel, Operator, read_model
 from edgesparse.errors import UsageError
-from edgesparse.explain import builtin, xnnpack
+from edgesparse.explain import builtin, csr, xnnpack
 from edgesparse.explain.forecast import (
     Advice,
     BackendSummary,
@@ -22,13 +22,13 @@ from edgesparse.explain.forecast import (
 )
 from edgesparse.explain.partition import is_unpacking
 from edgesparse.explain.runtimes import Runtime, runtime_named
+from edgesparse.kernels import find_library, target
+from edgesparse.wire import BACKENDS, CSR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Advice", "BackendSummary", "Explanation", "OperatorForecast", "PathForecast", "explain"]
-
-BACKENDS = ("builtin", "xnnpack")
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 
@@ -47,15 +47,17 @@ def explain(
         model: a .tflite file or its contents; or a Keras model (path or `module:function`), which is converted with
             sparse encodings first and needs TensorFlow.
         board: the board type.
-        backends: of "builtin" and "xnnpack"; those of the board type if not given.
+        backends: of "builtin", "xnnpack" and "csr"; those of the board type if not given, without csr where its kernels
+            are not built here.
         runtime: "ai-edge-litert" or "tflite-runtime"; the one that the board type prefers if not given.
         progress: called with a sentence before work that takes seconds.
 
     Raises:
         ModelError: no model, or one that cannot be read.
-        UsageError: an unknown backend or runtime.
+        UsageError: an unknown backend or runtime; "csr" was asked for and its kernels are not built.
     """
-    chosen = list(backends) if backends is not None else [b for b in board.backends if b in BACKENDS]
+    able = [each for each in BACKENDS if each != CSR or find_library()]
+    chosen = list(backends) if backends is not None else [each for each in board.backends if each in able]
     unknown = [name for name in chosen if name not in BACKENDS]
     if unknown:
         raise UsageError(f"There is no backend {unknown[0]!r} to explain.", hint=f"There are: {', '.join(BACKENDS)}.")
@@ -113,6 +115,8 @@ def _paths(
 ) -> dict[int, PathForecast]:
     if backend == "xnnpack":
         return xnnpack.forecast(model, board, runtime, weighted)
+    if backend == CSR:
+        return csr.forecast(model, board, runtime, weighted)
     return {index: builtin.forecast(model, model.operators[index], runtime, z) for index, z in weighted.items()}
 
 
@@ -223,6 +227,10 @@ def _notes(model: FlatModel, board: BoardType, runtime: Runtime, backends: list[
         notes.append("float16 weights are expanded to float32 before the first inference.")
     if model.graph_count > 1:
         notes.append("Only the main graph is explained; the model has others, for control flow.")
+    if CSR in backends:
+        notes.append(f"csr is what its kernels decide for {target(board.arch, board.isa)}; XNNPACK has the rest.")
+    elif CSR in board.backends and find_library() is None:
+        notes.append("csr is not explained: its kernels are not built here; `make kernels` builds them.")
     if "xnnpack" in backends and board.arch == "armv7l":
         notes.append("On 32-bit ARM XNNPACK's block kernels are scalar; single values have vector kernels.")
     return notes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from edgesparse.convert.flatbuffer import FlatModel, Operator
@@ -78,14 +80,14 @@ def refusal(model: FlatModel, op: Operator, runtime: Runtime) -> str:
     return ""
 
 
-def partitions(model: FlatModel, runtime: Runtime) -> list[list[Operator]]:
-    """The delegated operators, in partitions as TFLite forms them.
+def partitions(model: FlatModel, runtime: Runtime, without: Collection[int] = ()) -> list[list[Operator]]:
+    """The delegated operators, in partitions as TFLite forms them; those of `without` went to another delegate before.
 
     TFLite gathers, in turns, all operators of the one and of the other kind whose inputs are ready.
     """
     if runtime.static_only and any(shape_at_run_time(model, op) for op in model.operators):
         return []
-    taken = {op.index: not refusal(model, op, runtime) for op in model.operators}
+    taken = {op.index: op.index not in without and not refusal(model, op, runtime) for op in model.operators}
     waiting = list(model.operators)
     made = {t for t in range(len(model.tensors)) if model.producer(t) is None}
     found: list[list[Operator]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -26,7 +26,12 @@ _MORE_ZEROS = "Prune to more than 67 % zeros over the 1x1 convolutions: 70 % or 
 
 
 def forecast(
-    model: FlatModel, board: BoardType, runtime: Runtime, weighted: dict[int, float]
+    model: FlatModel,
+    board: BoardType,
+    runtime: Runtime,
+    weighted: dict[int, float],
+    *,
+    without: Collection[int] = (),
 ) -> dict[int, PathForecast]:
     """What the XNNPACK backend does with every operator that has something to say about sparsity.
 
@@ -35,18 +40,19 @@ def forecast(
         board: decides whether XNNPACK's sparse kernels are on at all.
         runtime: the runtime's rules.
         weighted: operators with constant weights, and their share of zeros.
+        without: operators that another delegate has taken before.
 
     Returns:
-        By operator index: all of `weighted`, and those without weights that compute wrong values or fail.
+        By operator index: all of `weighted` that are left, and those without weights that compute wrong values or fail.
     """
     found: dict[int, PathForecast] = {}
     in_partition: set[int] = set()
-    for group in partitions(model, runtime):
+    for group in partitions(model, runtime, without):
         in_partition |= {op.index for op in group}
         found |= _partition(model, group, board, runtime, weighted)
     for index, zeros in weighted.items():
         op = model.operators[index]
-        if index not in in_partition:
+        if index not in in_partition and index not in without:
             why = refusal(model, op, runtime)
             if not why:
                 late = next(each for each in model.operators if shape_at_run_time(model, each))

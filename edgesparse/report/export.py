@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 
 from edgesparse import stats
+from edgesparse.quantity import NO_LATENCY, Quantity, millions
 from edgesparse.report.summary import Comparison, Row, VariantSummary
 from edgesparse.report.tables import kilobytes, percent
 
-HEADS = (
-    "variant", "backend", "threads", "size", "density", "accuracy", "median ms [95 %]", "p90 ms", "p99 ms",
-    "x dense [95 %]", "path", "parity",
-)  # fmt: skip
+# What is said of each row, by what the board's clock counts.
+VALUE_HEADS: dict[Quantity, tuple[str, ...]] = {
+    "latency": ("median ms [95 %]", "p90 ms", "p99 ms", "x dense [95 %]"),
+    "instructions": ("instructions (millions)", "of dense"),
+    "nothing": ("latency",),
+}
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -71,18 +74,22 @@ def _flat(comparison: Comparison, variant: VariantSummary, row: Row) -> dict[str
         "max_abs_error": parity.get("max_abs_error"),
         "init_ms": row.init_ms,
         "first_inference_ms": row.first_inference_ms,
+        "measured": comparison.measured,
+        "instructions": row.instructions.per_inference if row.instructions else None,
+        "instructions_of_dense": row.instructions.of_dense if row.instructions else None,
     }
 
 
 def to_markdown(comparison: Comparison) -> str:
     """A GitHub table, with the conditions and warnings below it."""
-    lines = [f"**{title(comparison)}**", "", _markdown_row(HEADS), "|" + " --- |" * len(HEADS)]
+    facts = ("variant", "backend", "threads", "size", "density", "accuracy")
+    heads = (*facts, *VALUE_HEADS[comparison.measured], "path", "parity")
+    lines = [f"**{title(comparison)}**", "", _markdown_row(heads), "|" + " --- |" * len(heads)]
     for variant in comparison.variants:
         for row in variant.backends:
             cells = (
                 variant.name, row.backend, str(row.threads), kilobytes(variant.bytes), percent(variant.density),
-                percent(variant.accuracy), latency(row), milliseconds(row.p90_ms), milliseconds(row.p99_ms), ratio(row),
-                path(row), parity(row),
+                percent(variant.accuracy), *values(comparison, row), path(row), parity(row),
             )  # fmt: skip
             lines.append(_markdown_row(cells))
     notes = [*failures(comparison), *footnotes(comparison), *(f"**Warning:** {text}" for text in comparison.warnings)]
@@ -104,7 +111,31 @@ def _escaped(text: str) -> str:
 def title(comparison: Comparison) -> str:
     """What was compared where."""
     board = comparison.board
-    return f"{comparison.bundle['name']} on {board['name']}, {board.get('cpu') or board['type']}, run {comparison.run}"
+    emulated = "emulated " * bool(board.get("emulated"))
+    what = f"{emulated}{board.get('cpu') or board['type']}"
+    return f"{comparison.bundle['name']} on {board['name']}, {what}, run {comparison.run}"
+
+
+def values(comparison: Comparison, row: Row) -> tuple[str, ...]:
+    """What stands under VALUE_HEADS."""
+    if comparison.measured == "latency":
+        return latency(row), milliseconds(row.p90_ms), milliseconds(row.p99_ms), ratio(row)
+    return (instructions(row), of_dense(row)) if comparison.measured == "instructions" else (NO_LATENCY,)
+
+
+def instructions(row: Row) -> str:
+    """Millions of instructions for an inference; the launches' extremes where they differ in the digits shown."""
+    found = row.instructions
+    if found is None or found.per_inference is None:
+        return "-"
+    shown, lowest, highest = millions(found.per_inference), millions(found.lowest), millions(found.highest)
+    return shown if lowest == highest else f"{shown} [{lowest}, {highest}]"
+
+
+def of_dense(row: Row) -> str:
+    """Instructions over those of dense."""
+    found = row.instructions
+    return "-" if found is None or found.of_dense is None else f"{found.of_dense:.3f}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -164,16 +195,32 @@ def footnotes(comparison: Comparison) -> list[str]:
         lines.append(f"{when.capitalize()}: {_conditions(state)}.")
     if comparison.stopped:
         lines.append(f"Stopped: {comparison.stopped['reason']}; {comparison.stopped['detail']}".rstrip("; ") + ".")
+    lines += kernels_taken(comparison)
     verdicts = {row.ratio_to_dense.verdict for row in rows if row.ratio_to_dense}
     if verdicts:
         lines.append(
             "x dense: the dense variant's latency over this one's, round by round; above 1 this one is faster."
+        )
+    if comparison.measured == "instructions":
+        lines.append(
+            "Instructions: millions that the emulated CPU executes for one inference; of dense: these over dense's."
         )
     if "no difference" in verdicts:
         lines.append("~: no difference to dense that these launches could show.")
     if "too few launches" in verdicts:
         lines.append(f"?: fewer than {stats.MIN_LAUNCHES} rounds have both, too few to tell.")
     return lines
+
+
+def kernels_taken(comparison: Comparison) -> list[str]:
+    """A sentence for each variant of which the csr backend ran operators sparse: how many, with which kernels."""
+    found = [
+        f"csr on {variant.name}: {row.path['evidence']}."
+        for variant in comparison.variants
+        for row in variant.backends
+        if row.delegate and any(node["claimed"] for node in row.delegate["nodes"])
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _conditions(state: dict[str, Any]) -> str:

@@ -11,19 +11,43 @@ import msgspec
 
 from edgesparse import stats
 from edgesparse.convert.bundle import Variant
+from edgesparse.quantity import Quantity, quantity_of, without_times
 from edgesparse.store import Record, RunRecord
+from edgesparse.wire import CSR
 
 WIDE_INTERVAL = 0.05
 BUSY_PERCENT = 10.0
 
 
+class Instructions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an emulated board in counting mode executes for one inference: numbers of instructions.
+
+    They are counted on its one CPU, whoever executes them: the inference, which takes the same number every time, and
+    now and then the kernel or another process. So `launches` has the fewest of each launch; `per_inference` is the
+    median of these, `lowest` and `highest` are the extremes. `of_dense` is this variant's over dense's, under the same
+    backend and threads: below 1 this one needs fewer.
+    """
+
+    samples: list[int]
+    warmup: list[int]
+    launches: list[int]
+    per_inference: float | None
+    lowest: int | None
+    highest: int | None
+    of_dense: float | None
+    init: float | None
+    first_inference: float | None
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant under one backend with one number of threads. Without samples the numbers are None.
+    """One variant under one backend with one number of threads. Without samples the numbers are None; those in ms are
+    of a board's own clock, and an emulated board has none: it has `instructions` in counting mode, else nothing.
 
     `median_ms` is the median of the launches' medians, `interval_ms` its 95 % interval; `p90_ms`, `p99_ms` are of all
     samples. `ratio_to_dense` is dense over this variant, under the same backend and threads: above 1 this one is
     faster. A cell that broke off keeps the samples of the launches before, with status "failed", the kind ("parity",
-    "crash", "hang", "error", "unsupported", "not measured") and the reason.
+    "crash", "hang", "error", "unsupported", "not measured") and the reason. `delegate` is what the kernels of the csr
+    backend report: under `nodes`, for each operator, the kernel chosen or why it was left to XNNPACK.
     """
 
     backend: str
@@ -46,6 +70,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     path: dict[str, str]
     parity: dict[str, Any] | None
     runtime: dict[str, str] | None
+    delegate: dict[str, Any] | None
+    instructions: Instructions | None
 
 
 class VariantSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +89,8 @@ class VariantSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as its reader wants it. `version` is that of this JSON document."""
+    """A run as its reader wants it. `version` is that of this JSON document; `measured` is what the board's clock
+    counts: latency, instructions (an emulated board in counting mode) or nothing (an emulated board)."""
 
     version: int = 1
     run: str
@@ -71,6 +98,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     reason: str
     board: dict[str, Any]
+    measured: Quantity
     bundle: dict[str, Any]
     agent: dict[str, Any]
     conditions: dict[str, Record]
@@ -96,12 +124,12 @@ class _Cell:
 def summarise(record: RunRecord) -> Comparison:
     """The comparison of a run, finished or not."""
     records = record.records()
-    cells = _by_cell(records)
+    cells, measured = _by_cell(records), quantity_of(record.board)
     spec, manifest = record.spec, record.manifest
     variants = []
     for variant in manifest.variants:
         rows = [
-            _row(cells[cell["id"]], cells[f"dense/{cell['backend']}/{cell['threads']}"], cell)
+            _row(cells[cell["id"]], cells[f"dense/{cell['backend']}/{cell['threads']}"], cell, measured)
             for cell in spec["cells"]
             if cell["variant"] == variant.name
         ]
@@ -115,8 +143,8 @@ def summarise(record: RunRecord) -> Comparison:
     board = {**started.get("board", {}), **record.board}
     return Comparison(
         run=record.id, created=record.about["created"], status=done["status"], reason=done["reason"], board=board,
-        bundle=record.about["bundle"], agent=started.get("agent", {}), conditions=conditions, stopped=stopped,
-        warnings=_warnings(record.id, board, conditions, stopped, done, variants), variants=variants,
+        measured=measured, bundle=record.about["bundle"], agent=started.get("agent", {}), conditions=conditions,
+        stopped=stopped, warnings=_warnings(record.id, board, conditions, stopped, done, variants), variants=variants,
     )  # fmt: skip
 
 
@@ -139,29 +167,55 @@ def _by_cell(records: list[Record]) -> dict[str, _Cell]:
     return cells
 
 
-def _row(cell: _Cell, dense: _Cell, asked: Record) -> Row:
+def _row(cell: _Cell, dense: _Cell, asked: Record, measured: Quantity) -> Row:
     """A cell that failed keeps its samples, but nothing is claimed from them."""
     check = cell.check or {}
     by_round, baseline = cell.medians_ms(), dense.medians_ms()
-    samples_ms = [ns / 1e6 for record in cell.samples.values() for ns in record["latency_ns"]]
     last = cell.launches[-1] if cell.launches else {}
     kind, reason = _why_failed(cell)
     valid = bool(by_round) and kind is None
-    comparable = valid and cell is not dense and baseline.keys() & by_round.keys()
+    timed = measured == "latency"
+    samples_ms = [ns / 1e6 for record in cell.samples.values() for ns in record["latency_ns"]] if timed else []
+    believed, comparable = valid and timed, valid and cell is not dense and baseline.keys() & by_round.keys()
     return Row(
         backend=asked["backend"], threads=asked["threads"], status="failed" if kind else "ok", kind=kind,
         reason=reason, samples_ms=samples_ms,
-        warmup_ms=[ns / 1e6 for record in cell.samples.values() for ns in record["warmup_ns"]],
-        launches=len(by_round), count=len(samples_ms), launch_medians_ms=list(by_round.values()),
-        median_ms=median(by_round.values()) if valid else None,
-        interval_ms=stats.median_interval(list(by_round.values())) if valid else None,
-        p90_ms=stats.p90(samples_ms) if valid else None, p99_ms=stats.p99(samples_ms) if valid else None,
-        ratio_to_dense=stats.compare(baseline, by_round) if comparable else None,
-        init_ms=_median_of_launches(cell, "init_ms"),
-        first_inference_ms=_median_of_launches(cell, "first_inference_ms"),
+        warmup_ms=[ns / 1e6 for record in cell.samples.values() for ns in record["warmup_ns"]] if timed else [],
+        launches=len(by_round), count=sum(len(record["latency_ns"]) for record in cell.samples.values()),
+        launch_medians_ms=list(by_round.values()) if timed else [],
+        median_ms=median(by_round.values()) if believed else None,
+        interval_ms=stats.median_interval(list(by_round.values())) if believed else None,
+        p90_ms=stats.p90(samples_ms) if believed else None, p99_ms=stats.p99(samples_ms) if believed else None,
+        ratio_to_dense=stats.compare(baseline, by_round) if comparable and timed else None,
+        init_ms=_median_of_launches(cell, "init_ms") if timed else None,
+        first_inference_ms=_median_of_launches(cell, "first_inference_ms") if timed else None,
         path=check.get("path") or {"requested": "unknown", "taken": "unknown", "evidence": ""},
         parity=check.get("parity"), runtime=last.get("runtime") or check.get("runtime"),
+        delegate=check.get("delegate") if timed else without_times(check.get("delegate")),
+        instructions=_instructions(cell, dense, valid) if measured == "instructions" else None,
     )  # fmt: skip
+
+
+def _instructions(cell: _Cell, dense: _Cell, valid: bool) -> Instructions:
+    """In counting mode every nanosecond of the board's clock is an instruction."""
+    launches, baseline = _fewest(cell), _fewest(dense)
+    comparable = valid and cell is not dense and baseline and dense.failed is None
+    init, first = _median_of_launches(cell, "init_ms"), _median_of_launches(cell, "first_inference_ms")
+    return Instructions(
+        samples=[ns for record in cell.samples.values() for ns in record["latency_ns"]],
+        warmup=[ns for record in cell.samples.values() for ns in record["warmup_ns"]],
+        launches=launches,
+        per_inference=median(launches) if valid else None,
+        lowest=min(launches) if valid else None,
+        highest=max(launches) if valid else None,
+        of_dense=median(launches) / median(baseline) if comparable else None,
+        init=None if init is None else init * 1e6,
+        first_inference=None if first is None else first * 1e6,
+    )
+
+
+def _fewest(cell: _Cell) -> list[int]:
+    return [min(record["latency_ns"]) for record in cell.samples.values()]
 
 
 def _why_failed(cell: _Cell) -> tuple[str | None, str]:
@@ -200,7 +254,7 @@ def _warnings(
     return [
         *_about_the_end(run, done, stopped),
         *_about_the_board(board, conditions),
-        *_about_the_intervals(rows),
+        *(() if board.get("emulated") else _about_the_intervals(rows)),
         *_about_the_paths(rows, board),
     ]
 
@@ -218,7 +272,9 @@ def _about_the_end(run: str, done: Record, stopped: Record | None) -> Iterator[s
 
 def _about_the_board(board: Record, conditions: dict[str, Record]) -> Iterator[str]:
     if board.get("emulated"):
-        yield "The board is emulated: its times are no latencies; measure on a real one."
+        counts = "; fewer instructions are no proof of a shorter latency" * (quantity_of(board) == "instructions")
+        yield f"The board is emulated: it has no latency{counts}; measure on a real one."
+        return  # neither its load nor its clock matters
     if board.get("virtual"):
         yield f"The board is a virtual machine ({board['virtual']}): unseen neighbours may disturb it; repeat the run."
     before, after = conditions.get("before", {}), conditions.get("after", {})
@@ -247,12 +303,17 @@ def _about_the_intervals(rows: list[tuple[str, Row]]) -> Iterator[str]:
 
 def _about_the_paths(rows: list[tuple[str, Row]], board: Record) -> Iterator[str]:
     dense = [(name, row) for name, row in rows if row.path["requested"] == "sparse" and row.path["taken"] == "dense"]
-    if dense:
-        names = list(dict.fromkeys(name for name, _ in dense))
+    stock = [(name, row) for name, row in dense if row.backend != CSR]
+    if stock:
+        names = list(dict.fromkeys(name for name, _ in stock))
+        backends = " and ".join(dict.fromkeys(row.backend for _, row in stock))
         why = f"`edgesparse explain {names[0]}.tflite --board {board['name']}` says why"
-        if board.get("machine") == "x86_64" and any(row.backend == "xnnpack" for _, row in dense):
+        if board.get("machine") == "x86_64" and any(row.backend == "xnnpack" for _, row in stock):
             why = f"XNNPACK's sparse inference is switched off on x86 with AVX; {why}"
-        yield f"Stored sparse but run dense: {_some(names)}; {why}."
+        yield f"Stored sparse but run dense under {backends}: {_some(names)}; {why}."
+    left = list(dict.fromkeys(name for name, row in dense if row.backend == CSR))
+    if left:
+        yield f"Stored sparse but left to XNNPACK by csr: {_some(left)}; `edgesparse report --operators` says why."
 
 
 def _is_wide(row: Row) -> bool:

@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgesparse.quantity import without_times
+
 if TYPE_CHECKING:
     from edgesparse.boards.inventory import Board
     from edgesparse.boards.types import BoardType
@@ -122,11 +124,13 @@ def deployment_dict(deployment: Deployment) -> dict[str, Any]:
             "moved": deployment.pushed.moved,
             "moved_bytes": deployment.pushed.moved_bytes,
         },
-        "checks": [
-            {key: value for key, value in check.items() if key not in ("seq", "t_ns", "type")}
-            for check in deployment.checks
-        ],
+        "checks": [_plain_check(check, timed=not deployment.board.get("emulated")) for check in deployment.checks],
     }
+
+
+def _plain_check(check: dict[str, Any], *, timed: bool) -> dict[str, Any]:
+    plain = {key: value for key, value in check.items() if key not in ("seq", "t_ns", "type")}
+    return plain if timed else {**plain, "delegate": without_times(plain.get("delegate"))}
 
 
 def agent_table(status: dict[str, Any]) -> RenderableType:

@@ -7,9 +7,17 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from edgesparse.quantity import Quantity
 from edgesparse.report import export
 from edgesparse.report.summary import Comparison, Row
 from edgesparse.report.tables import kilobytes, new_table, percent
+
+# The columns of numbers: what was measured, then against dense.
+_HEADS: dict[Quantity, list[str]] = {
+    "latency": ["median ms", "x dense"],
+    "instructions": ["instructions (M)", "of dense"],
+    "nothing": ["latency"],
+}
 
 
 class ComparisonView:
@@ -20,7 +28,7 @@ class ComparisonView:
     """
 
     def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
+        self.comparison, self._measured = comparison, comparison.measured
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(export.title(self.comparison), style="bold")
@@ -42,9 +50,10 @@ class ComparisonView:
     def _wide(self, *, tails: bool) -> Table:
         """A line for each row; with the tail percentiles where any is known."""
         rows = [row for variant in self.comparison.variants for row in variant.backends]
+        heads = _HEADS[self._measured]
         has_p90 = tails and any(row.p90_ms is not None for row in rows)
         has_p99 = tails and any(row.p99_ms is not None for row in rows)
-        numbers = ["size", "density", "acc.", "median ms", *["p90"] * has_p90, *["p99"] * has_p99, "x dense"]
+        numbers = ["size", "density", "acc.", heads[0], *["p90"] * has_p90, *["p99"] * has_p99, *heads[1:]]
         table = new_table("", "variant", "backend", *numbers, "path", "parity", right=numbers)
         for variant in self.comparison.variants:
             facts = [variant.name, kilobytes(variant.bytes), percent(variant.density, 0), percent(variant.accuracy)]
@@ -53,14 +62,24 @@ class ComparisonView:
                 facts = [""] * len(facts)  # said once
                 shown = [export.milliseconds(value) for value in (*[row.p90_ms] * has_p90, *[row.p99_ms] * has_p99)]
                 table.add_row(
-                    name, self._backend(row), size, density, accuracy, Text(export.latency(row)), *shown, _ratio(row),
+                    name, self._backend(row), size, density, accuracy, self._value(row), *shown, *self._ratio(row),
                     _path(row), _parity(row),
                 )  # fmt: skip
         return table
 
+    def _value(self, row: Row) -> Text:
+        """What was measured, or that nothing was."""
+        return Text(export.latency(row) if self._measured == "latency" else export.values(self.comparison, row)[0])
+
+    def _ratio(self, row: Row) -> list[Text]:
+        """Against dense, if there is anything to compare."""
+        if self._measured == "latency":
+            return [_ratio(row)]
+        return [Text(export.of_dense(row))] * (self._measured == "instructions")
+
     def _narrow(self) -> Table:
         """Two lines for each row: size, density and accuracy under the variant's name, intervals under their values."""
-        numbers = ["median ms", "x dense"]
+        numbers = _HEADS[self._measured]
         table = new_table("", "variant", "backend", *numbers, "path", "parity", right=numbers)
         for variant in self.comparison.variants:
             facts = [variant.name, kilobytes(variant.bytes)]
@@ -69,8 +88,8 @@ class ComparisonView:
             for number, row in enumerate(variant.backends):
                 lines = beside[number] if number < len(beside) else []
                 table.add_row(
-                    Text("\n".join(lines)), self._backend(row), _folded(Text(export.latency(row))),
-                    _folded(_ratio(row)), _folded(_path(row)), _parity(row),
+                    Text("\n".join(lines)), self._backend(row), _folded(self._value(row)),
+                    *map(_folded, self._ratio(row)), _folded(_path(row)), _parity(row),
                 )  # fmt: skip
         return table
 

@@ -75,14 +75,13 @@ static bool copy_text(const char *name, const char *value, char **copy, char sen
 
 static bool read_plan(const char *value, es_options *options, char sentence[ES_SENTENCE])
 {
-    size_t count;
-    const char *const *targets = es_cost_targets(&count);
-    for (size_t i = 0; i < count; ++i)
-        if (strcmp(value, targets[i]) == 0)
+    const char *target;
+    for (size_t i = 0; (target = es_cost_target(i)) != NULL; ++i)
+        if (strcmp(value, target) == 0)
             return copy_text("plan", value, &options->plan, sentence);
     int used = snprintf(sentence, ES_SENTENCE, "Delegate option plan is '%.40s': expected one of", value);
-    for (size_t i = 0; i < count && used > 0 && used < ES_SENTENCE; ++i)
-        used += snprintf(sentence + used, (size_t)(ES_SENTENCE - used), " %s", targets[i]);
+    for (size_t i = 0; (target = es_cost_target(i)) != NULL && used > 0 && used < ES_SENTENCE; ++i)
+        used += snprintf(sentence + used, (size_t)(ES_SENTENCE - used), " %s", target);
     return false;
 }
 

@@ -140,7 +140,7 @@ typedef struct es_decision {
 es_status es_decide(const es_isa *isa, const es_conv *conv, const es_zeros *zeros, es_decision *decision);
 
 /* The same for the model of an instruction set that is not compiled in: "x86_64-avx512", "aarch64-neon", ... */
-const char *const *es_cost_targets(size_t *count);
+const char *es_cost_target(size_t index);          /* the names that there are; NULL behind the last */
 es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros *zeros, es_decision *decision);
 
 /* What XNNPACK's own sparse kernel would take for a 1x1 convolution of a cluster that it runs sparse, microseconds as

@@ -12,7 +12,7 @@ import pytest
 
 from edgesparse.convert import golden, parity
 from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, schema
-from edgesparse.convert.parity import Check, check_all, installed_runtimes, refuse_failed
+from edgesparse.convert.parity import Check, check_all, checked_backends, installed_runtimes, refuse_failed
 from edgesparse.errors import ParityError
 from tests.convert.models import Export, build, random_mask
 
@@ -42,8 +42,9 @@ def test_every_file_runs_under_every_runtime_and_backend(directory: Path) -> Non
         (check.file, runtime, backend)
         for check in CHECKS
         for runtime in installed_runtimes()
-        for backend in ("builtin", "xnnpack")
+        for backend in checked_backends()
     }
+    assert checked_backends() == ["builtin", "xnnpack", "csr"]
     assert len(rows) == len({(row.file, row.runtime, row.backend) for row in rows})
     assert [row.reason for row in rows if not row.ok] == []
     assert all(row.version not in ("", "unknown") for row in rows)
@@ -111,8 +112,8 @@ def test_a_file_that_kills_a_runtime_is_a_failed_row(directory: Path, unstructur
     rows = asyncio.run(parity._in_worker("ai-edge-litert", directory, "inputs.npz", checks))
     dense = [row for row in rows if row.file == "dense.tflite"]
     killed = [row for row in rows if row.file == "sparse.tflite"]
-    assert [row.ok for row in dense] == [True] * 4
-    assert len(killed) == 2
+    assert [row.ok for row in dense] == [True] * 2 * len(checked_backends())
+    assert [row.backend for row in killed] == checked_backends()
     assert all(row.reason.startswith("crash: the worker was killed by SIG") for row in killed)
     assert all(row.version not in ("", "unknown") for row in killed)
 

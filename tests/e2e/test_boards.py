@@ -19,12 +19,15 @@ from edgesparse import bench, deploy
 from edgesparse.bench import attach
 from edgesparse.boards.inventory import Board, resolve
 from edgesparse.convert import Bundle
+from edgesparse.errors import UsageError
+from edgesparse.files import sha256_of
+from edgesparse.kernels import library_path
 from edgesparse.report.export import to_json
 from edgesparse.store import Run, RunRecord
 from tests.interrupting import hear_ctrl_c
 from tests.sshd import Sshd
 
-CELLS = 6  # dense, unstructured, block-4x1 x builtin, xnnpack
+CELLS = 9  # dense, unstructured, block-4x1 x builtin, xnnpack, csr
 
 
 @pytest.fixture(params=["local", "ssh"])
@@ -81,7 +84,7 @@ def test_a_comparison_has_every_number(bundle: Bundle, board: Board) -> None:
         assert 0 < variant["density"] <= 1
         assert variant["bytes"] > 1000
         assert 0 <= variant["accuracy"] <= 1
-        assert [row["backend"] for row in variant["backends"]] == ["builtin", "xnnpack"]
+        assert [row["backend"] for row in variant["backends"]] == ["builtin", "xnnpack", "csr"]
         for row in variant["backends"]:
             assert row["status"] == "ok"
             assert len(row["samples_ms"]) == row["count"] == 6 * 15
@@ -90,6 +93,9 @@ def test_a_comparison_has_every_number(bundle: Bundle, board: Board) -> None:
             assert row["parity"]["ok"]
             assert row["path"]["requested"] == ("dense" if variant["name"] == "dense" else "sparse")
             assert row["path"]["taken"] in ("sparse", "dense")
+        csr = variant["backends"][-1]["delegate"]
+        assert [node["op"] for node in csr["nodes"]].count("FULLY_CONNECTED") >= 1
+        assert all(node["kernel"] if node["claimed"] else node["reason"] for node in csr["nodes"])
 
 
 def test_the_same_run_has_the_same_shape_over_ssh(bundle: Bundle, sshd: Sshd, request: pytest.FixtureRequest) -> None:
@@ -193,6 +199,40 @@ def test_a_board_without_a_runtime_is_given_one(bundle: Bundle, sshd: Sshd, bare
     runtimes = [path.name for path in (sshd.board_home / "runtimes").iterdir()]
     deploy(bundle, resolve("loop"))
     assert [path.name for path in (sshd.board_home / "runtimes").iterdir()] == runtimes
+
+
+def test_the_kernels_are_pushed_once_by_their_hash(bundle: Bundle, sshd: Sshd) -> None:
+    board, sha256 = over_ssh(sshd), sha256_of(library_path())
+    deployment = deploy(bundle, board, backends=["csr"])
+    assert [check["cell"] for check in deployment.checks] == ["dense/csr/1", "unstructured/csr/1", "block-4x1/csr/1"]
+    there = sshd.board_home / "objects" / sha256
+    assert there.read_bytes() == library_path().read_bytes()
+    assert deploy(bundle, board, backends=["csr"]).pushed.moved == 0
+    there.unlink()
+    assert deploy(bundle, board, backends=["csr"]).pushed.moved == 1
+
+
+def test_a_forced_instruction_set_reaches_the_board(
+    bundle: Bundle, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGESPARSE_ISA", "scalar")
+    checks = deploy(bundle, over_ssh(sshd), backends=["csr"]).checks
+    assert {check["delegate"]["isa"] for check in checks} == {"scalar"}
+    monkeypatch.setenv("EDGESPARSE_ISA", "mmx")
+    deployment = deploy(bundle, over_ssh(sshd), backends=["csr"])
+    assert all(check["status"] == "failed" and "mmx" in check["reason"] for check in deployment.checks)
+
+
+def test_without_kernels_the_other_backends_are_measured(
+    bundle: Bundle, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgesparse.kernels._BUILD", Path("/nowhere"))
+    said: list[str] = []
+    deployment = deploy(bundle, over_ssh(sshd), progress=said.append)
+    assert {check["cell"].split("/")[1] for check in deployment.checks} == {"builtin", "xnnpack"}
+    assert any("without csr" in text and "make kernels" in text for text in said)
+    with pytest.raises(UsageError, match="not built"):
+        deploy(bundle, over_ssh(sshd), backends=["csr"])
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_every_row_has_every_number(make: Make) -> None:
             assert row.runtime == {"name": "ai-edge-litert", "version": "2.3.0"}
             assert row.parity and row.parity["ok"]
     assert comparison.warnings == [
-        "Stored sparse but run dense: unstructured-80, block-4x1-80, two-four; "
+        "Stored sparse but run dense under builtin and xnnpack: unstructured-80, block-4x1-80, two-four; "
         "`edgesparse explain unstructured-80.tflite --board kitchen-pi` says why."
     ]
 
@@ -207,7 +207,7 @@ THROTTLED = {**CONDITIONS, "throttled": ["cpu0 throttled 3 times"]}
         ({"before": THROTTLED, "after": THROTTLED}, "throttled before the run"),
         ({"before": {**CONDITIONS, "governor": "ondemand"}}, "governor is ondemand: `sudo cpupower frequency-set"),
         ({"virtual": "KVM"}, "virtual machine (KVM)"),
-        ({"emulated": True}, "emulated: its times are no latencies"),
+        ({"emulated": True}, "emulated: it has no latency"),
         ({"noise": 0.2}, "Medians known no better than to 5 %"),
     ],
 )

@@ -1,0 +1,3 @@
+#!/bin/sh
+# No package may start a service: /etc/inittab does.
+exit 101

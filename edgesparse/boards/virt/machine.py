@@ -1,0 +1,344 @@
+"""The emulated board as a machine: booted, looked after, powered off.
+
+Its disk is an overlay over the image, so that the image is never written to: a clean one at every start, unless the
+last one is to be gone on with. What it is reached by lies in one directory, with the board's own host key pinned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+import psutil
+
+from edgesparse.boards.types import load_type
+from edgesparse.boards.virt import qemu, tools
+from edgesparse.boards.virt.image import Image
+from edgesparse.errors import BoardError
+
+if TYPE_CHECKING:
+    from edgesparse.boards.inventory import Board
+
+TYPE = "virt-aarch64"
+USER = "root"
+BOOT_S = 240.0
+POWER_OFF_S = 30.0
+_POLL_S = 0.25
+_COMMAND_S = 60.0
+# History of machine.json. A change that an older reader would misread raises the number.
+#   1  first.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of the machine that was started last; `started`: when, in seconds since 1970, as the kernel says of
+    its process."""
+
+    version: int
+    image: str
+    port: int
+    pid: int
+    started: float
+    counting: bool
+    network: bool
+
+
+class Machine:
+    """One emulated board; another directory is another board.
+
+    Args:
+        directory: where its disk and all that belongs to it lies; the user's own board where None.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or machine_dir()
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    def state(self) -> State | None:
+        """What was started last, running or not; None if nothing that this edgesparse knows was."""
+        try:
+            state = State(**json.loads(self._state_file.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return state if state.version == VERSION else None
+
+    def running(self) -> State | None:
+        """The machine that runs now."""
+        state = self.state()
+        return state if state and self._process(state) else None
+
+    def board(self) -> Board:
+        """The board that runs now, to deploy to and to measure on.
+
+        Raises:
+            BoardError: none runs.
+        """
+        from edgesparse.boards.inventory import Board
+
+        state = self.running()
+        if state is None:
+            raise off()
+        return Board(
+            name=TYPE, type=load_type(TYPE), transport="ssh", host="127.0.0.1", user=USER, port=state.port,
+            identity_file=str(Path(state.image) / "id_ed25519"), known_hosts=str(self._known_hosts),
+            counts_instructions=state.counting,
+        )  # fmt: skip
+
+    @property
+    def ssh_config(self) -> Path:
+        """For OpenSSH's own programs: `ssh -F` and `scp -F` this file, host virt-aarch64."""
+        return self.directory / "ssh_config"
+
+    @property
+    def console(self) -> Path:
+        """What the board has printed."""
+        return self.directory / "console.log"
+
+    def usage(self) -> str:
+        """How it was booted and what can be done with it, in a few lines.
+
+        Raises:
+            BoardError: none runs.
+        """
+        state = self.running()
+        if state is None:
+            raise off()
+        since = time.strftime("%H:%M:%S", time.localtime(state.started))
+        how = "counts instructions" if state.counting else f"{qemu.CPUS} CPUs"
+        reach = f"-F {shlex.quote(str(self.ssh_config))}"
+        return (
+            f"The emulated board {TYPE} runs since {since}: {qemu.CPU}, {how}, ssh on 127.0.0.1:{state.port}\n"
+            f"  measure:  make deploy BOARD={TYPE}; make bench BOARD={TYPE}\n"
+            f"  log in:   edgesparse virt ssh, or ssh {reach} {TYPE}\n"
+            f"  copy:     scp {reach} FILE {TYPE}:\n"
+            f"  console:  {self.console}\n"
+            f"  stop:     edgesparse virt stop"
+        )
+
+    # -- on and off --------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        image: Image,
+        *,
+        counting: bool = False,
+        keep: bool = False,
+        network: bool = False,
+        progress: Callable[[str], None] = lambda text: None,
+    ) -> State:
+        """Boot it and wait until one can log in. One that runs is powered off before.
+
+        Args:
+            image: from `ensure_image`.
+            counting: let its clock count instructions instead of time.
+            keep: go on with the disk as it was left.
+            network: let the board reach the network; it can be reached without.
+            progress: told each step.
+
+        Raises:
+            BoardError: it does not come up; shows what its console said last.
+        """
+        tools.require(build=False)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._alone():
+            if self.running():
+                progress("powering off the one that runs")
+                self._power_off(cleanly=keep)
+            self._make_disk(image, keep)
+            began = time.monotonic()
+            progress("booting" + " in counting mode" * counting)
+            process, state = self._launch(image, counting=counting, network=network)
+            try:
+                self._write_access(image, state)
+                self._wait_for_login(process, state)
+            except BaseException:
+                process.kill()
+                process.wait()
+                self._state_file.unlink(missing_ok=True)
+                raise
+            progress(f"up after {time.monotonic() - began:.0f} s, ssh on 127.0.0.1:{state.port}")
+            return state
+
+    def stop(self, *, discard: bool = False) -> bool:
+        """Power it off; False if it did not run.
+
+        Args:
+            discard: remove its disk as well.
+        """
+        if not self.directory.is_dir():
+            return False
+        with self._alone():
+            running = self.running() is not None
+            if running:
+                self._power_off(cleanly=not discard)
+        if discard:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        return running
+
+    # -- how ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _state_file(self) -> Path:
+        return self.directory / "machine.json"
+
+    @property
+    def _known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
+
+    @property
+    def _disk(self) -> Path:
+        return self.directory / "disk.qcow2"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.directory / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _make_disk(self, image: Image, keep: bool) -> None:
+        if keep:
+            state = self.state()
+            if not self._disk.exists() or state is None:
+                raise BoardError(
+                    "There is no disk of an emulated board to go on with.", hint="Start a clean one: make board"
+                )
+            if state.image != str(image.path):
+                raise BoardError(
+                    "The emulated board's disk belongs to another image than today's.",
+                    hint="Start a clean one: make board",
+                )
+            return
+        self._disk.unlink(missing_ok=True)
+        tools.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image.disk.absolute(), self._disk],
+            doing="Making the board's disk", timeout_s=60,
+        )  # fmt: skip
+
+    def _launch(self, image: Image, *, counting: bool, network: bool) -> tuple[subprocess.Popen[bytes], State]:
+        port = _free_port()
+        self.console.unlink(missing_ok=True)
+        command = qemu.command(
+            image, disk=self._disk, disk_format="qcow2", console=self.console, ssh_port=port, counting=counting,
+            network=network,
+        )  # fmt: skip
+        with (self.directory / "qemu.log").open("wb") as log:
+            # A session of its own: the board stays when the terminal goes, and Ctrl-C is not for it.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            started = psutil.Process(process.pid).create_time()
+            state = State(VERSION, str(image.path), port, process.pid, started, counting, network)
+            aside = self._state_file.with_suffix(".part")
+            aside.write_text(json.dumps(asdict(state), indent=2) + "\n")
+            aside.replace(self._state_file)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        return process, state
+
+    def _write_access(self, image: Image, state: State) -> None:
+        """The files that tell ssh where the board is and which key it has to show."""
+        kind, key = image.host_key.split()[:2]
+        self._known_hosts.write_text(f"[127.0.0.1]:{state.port} {kind} {key}\n")
+        options = {
+            "HostName": "127.0.0.1",
+            "Port": state.port,
+            "User": USER,
+            "IdentityFile": f'"{image.identity}"',
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": f'"{self._known_hosts}"',
+            "StrictHostKeyChecking": "yes",
+        }
+        lines = [f"Host {TYPE}", *(f"    {name} {value}" for name, value in options.items())]
+        self.ssh_config.write_text("\n".join(lines) + "\n")
+
+    def _wait_for_login(self, process: subprocess.Popen[bytes], state: State) -> None:
+        from edgesparse.boards.ssh import SshTransport
+
+        deadline = time.monotonic() + BOOT_S
+        while not _says_ssh(state.port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BoardError(self._why_not_up(process.poll()))
+            time.sleep(_POLL_S)
+        transport = SshTransport(self.board(), connect_timeout_s=_COMMAND_S)
+        try:
+            transport.run(["true"], timeout_s=_COMMAND_S)
+        finally:
+            transport.close()
+
+    def _why_not_up(self, returncode: int | None) -> str:
+        said = qemu.console_lines(self.directory / "qemu.log") + qemu.console_lines(self.console)
+        what = f"did not come up within {BOOT_S:g} s" if returncode is None else "went down while it booted"
+        return f"The emulated board {what}; it said last: {' | '.join(said[-4:]) or 'nothing'}"
+
+    def _power_off(self, *, cleanly: bool) -> None:
+        """As a user would, where the disk will be needed again; a board that does not react is switched off."""
+        from edgesparse.boards.ssh import SshTransport
+
+        state = self.running()
+        process = self._process(state) if state else None
+        if process is None:
+            return
+        with contextlib.suppress(BoardError, psutil.TimeoutExpired):
+            if cleanly:
+                transport = SshTransport(self.board())
+                try:
+                    transport.run(["/usr/bin/busybox", "poweroff"], timeout_s=POWER_OFF_S)
+                finally:
+                    transport.close()
+                process.wait(POWER_OFF_S)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            process.wait(POWER_OFF_S)
+
+    @staticmethod
+    def _process(state: State) -> psutil.Process | None:
+        """The emulator's process; another one that has got its number since is not taken for it."""
+        try:
+            process = psutil.Process(state.pid)
+            same = abs(process.create_time() - state.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if same else None
+
+
+def off() -> BoardError:
+    """What to say when it does not run."""
+    return BoardError("The emulated board is not running.", hint="Boot it: make board (edgesparse virt start)")
+
+
+def machine_dir() -> Path:
+    """Where the user's own board is; EDGESPARSE_DATA names another data directory."""
+    root = os.environ.get("EDGESPARSE_DATA")
+    return (Path(root).expanduser() if root else platformdirs.user_data_path("edgesparse")) / "virt"
+
+
+def _free_port() -> int:
+    """A port on which nothing listens just now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _says_ssh(port: int) -> bool:
+    """Whether sshd greets; QEMU itself takes the connection long before."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
+        return sock.recv(4) == b"SSH-"
+    return False

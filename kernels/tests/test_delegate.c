@@ -1,0 +1,402 @@
+/* The delegate from its creation to an inference, on models of a fake interpreter: what it claims gives the reference's
+ * outputs, what it must refuse it refuses with a sentence, and what fuzzing found stays found. */
+#define _DEFAULT_SOURCE     /* setenv, mkstemp */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "encode.h"
+#include "fake_tflite.h"
+#include "support.h"
+
+static random_state rng = {6};
+static char last_error[512];
+
+static void keep_error(const char *sentence)
+{
+    snprintf(last_error, sizeof last_error, "%s", sentence);
+}
+
+static tfl_delegate *create(const char *key, const char *value)
+{
+    last_error[0] = '\0';
+    return tflite_plugin_create_delegate(&key, &value, key != NULL, keep_error);
+}
+
+/* ---- options ------------------------------------------------------------------------------------------------------- */
+
+static void refused(const char *key, const char *value, const char *part)
+{
+    tfl_delegate *delegate = create(key, value);
+    CHECK(delegate == NULL, "%s=%s was taken", key, value);
+    CHECK(strstr(last_error, part) != NULL, "%s=%s: '%s' does not say '%s'", key, value, last_error, part);
+    tflite_plugin_destroy_delegate(delegate);
+}
+
+static void test_options(void)
+{
+    static const char *const good[][2] = {{"claim", "auto"}, {"claim", "all"},  {"claim", "none"},      {"threads", "1"},
+                                          {"threads", "4"},  {"isa", "scalar"}, {"plan", "armv7l-neon"}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; ++i) {
+        tfl_delegate *delegate = create(good[i][0], good[i][1]);
+        CHECK(delegate != NULL, "%s=%s: %s", good[i][0], good[i][1], last_error);
+        tflite_plugin_destroy_delegate(delegate);
+    }
+    refused("claim", "some", "auto, all or none");
+    refused("threads", "0", "number");
+    refused("threads", "4x", "number");
+    refused("threads", "99999999999999999999999", "number");
+    refused("isa", "z80", "scalar");
+    refused("plan", "z80", "armv7l-neon");
+    refused("report", "", "empty");
+    refused("colour", "red", "claim");
+    tflite_plugin_destroy_delegate(NULL);
+    tfl_delegate *plain = tflite_plugin_create_delegate(NULL, NULL, 0, NULL);
+    CHECK(plain != NULL);
+    tflite_plugin_destroy_delegate(plain);
+
+    setenv("EDGESPARSE_ISA", "z80", 1);
+    CHECK(create(NULL, NULL) == NULL);
+    CHECK(strstr(last_error, "EDGESPARSE_ISA") != NULL, "%s", last_error);
+    setenv("EDGESPARSE_ISA", "scalar", 1);
+    tfl_delegate *delegate = create(NULL, NULL);
+    CHECK(delegate != NULL, "%s", last_error);
+    tflite_plugin_destroy_delegate(delegate);
+    unsetenv("EDGESPARSE_ISA");
+}
+
+/* ---- models -------------------------------------------------------------------------------------------------------- */
+
+typedef enum storage { PLAIN, SPARSE, HALF, SPARSE_HALF } storage;
+
+static uint16_t small_half(float value)
+{
+    int exponent;
+    if (value == 0.0f)
+        return 0;
+    const float fraction = frexpf(fabsf(value), &exponent);
+    return (uint16_t)((value < 0 ? 0x8000 : 0) | (exponent + 14) << 10 | ((int)(fraction * 2048) - 1024));
+}
+
+/* Weights of a quarter's multiples, exact in half precision. */
+static float *sparse_weights(size_t count, double density)
+{
+    float *weights = calloc(count + 1, sizeof *weights);
+    for (size_t i = 0; i < count; ++i)
+        if (random_unit(&rng) < density)
+            weights[i] = (float)(1 + (int)random_below(&rng, 7)) * (random_below(&rng, 2) ? 0.25f : -0.25f);
+    return weights;
+}
+
+/* The constant as a file has it, and the DENSIFY and DEQUANTIZE behind it; returns the tensor to read it from. */
+static int add_constant(fake_model *model, storage kind, int rank, const int32_t *shape, const float *values)
+{
+    size_t count = 1;
+    layout l = {.rank = (size_t)rank, .levels = (size_t)rank};
+    for (int d = 0; d < rank; ++d) {
+        count *= (size_t)shape[d];
+        l.shape[d] = shape[d];
+        l.traversal[d] = d;
+        l.csr[d] = d == rank - 1;
+    }
+    const bool half = kind == HALF || kind == SPARSE_HALF, sparse = kind == SPARSE || kind == SPARSE_HALF;
+    encoded e = {0};
+    if (sparse)
+        e = encode(&rng, &l, values);
+    const float *stored = sparse ? e.values : values;
+    const size_t stored_count = sparse ? e.value_count : count;
+    uint16_t *halves = calloc(stored_count + 1, sizeof *halves);
+    for (size_t i = 0; i < stored_count; ++i)
+        halves[i] = small_half(stored[i]);
+    int tensor = fake_tensor(model, half ? TFL_FLOAT16 : TFL_FLOAT32, TFL_MMAP_RO, rank, shape);
+    fake_data(model, tensor, half ? (const void *)halves : stored, stored_count * (half ? 2 : 4));
+    if (sparse) {
+        e.sparsity.dimensions = e.dimensions;
+        fake_sparsity(model, tensor, &e.sparsity);
+        encoded_free(&e);
+        const int dense = fake_tensor(model, half ? TFL_FLOAT16 : TFL_FLOAT32, 2, rank, shape);
+        fake_node_add(model, TFL_DENSIFY, 1, &tensor, dense, NULL, 0);
+        tensor = dense;
+    }
+    if (half) {
+        const int single = fake_tensor(model, TFL_FLOAT32, 2, rank, shape);
+        fake_node_add(model, TFL_DEQUANTIZE, 1, &tensor, single, NULL, 0);
+        tensor = single;
+    }
+    free(halves);
+    return tensor;
+}
+
+static float *random_floats(size_t count)
+{
+    float *values = calloc(count + 1, sizeof *values);
+    for (size_t i = 0; i < count; ++i)
+        values[i] = (float)((int)random_below(&rng, 33) - 16) / 8;
+    return values;
+}
+
+static void check_tensor(const fake_model *model, int tensor, const expected *e, size_t count, const char *what)
+{
+    const tfl_tensor *t = &model->tensors[tensor];
+    if (!CHECK(t->data != NULL && t->bytes == count * sizeof(float), "%s: %zu bytes, expected %zu floats", what, t->bytes, count))
+        return;
+    const size_t wrong = first_difference(t->data, e, count);
+    CHECK(wrong == count, "%s: output %zu is %g, expected %g", what, wrong, (double)((const float *)t->data)[wrong % count],
+          e[wrong % count].value);
+}
+
+/* picture -> CONV_2D 3x3 -> CONV_2D 1x1 [-> RELU -> CONV_2D 1x1]: inner tensors, islands, resizing. */
+static void test_convolutions(storage kind, bool relu_between, const char *claim)
+{
+    fake_model *model = fake_new();
+    const int picture[] = {1, 7, 6, 8}, filter_a[] = {20, 3, 3, 8}, filter_b[] = {12, 1, 1, 20}, bias_shape[] = {20};
+    const int mid_shape[] = {1, 7, 6, 20}, out_shape[] = {1, 7, 6, 12};
+    const int input = fake_tensor(model, TFL_FLOAT32, 2, 4, picture);
+    float *wa = sparse_weights(20 * 72, 0.2), *wb = sparse_weights(12 * 20, 0.2), *bias = random_floats(20);
+    const int a = add_constant(model, kind, 4, filter_a, wa), b = add_constant(model, kind, 4, filter_b, wb);
+    const int ba = add_constant(model, PLAIN, 1, bias_shape, bias);
+    const int mid = fake_tensor(model, TFL_FLOAT32, 2, 4, mid_shape), relu = fake_tensor(model, TFL_FLOAT32, 2, 4, mid_shape);
+    const int out = fake_tensor(model, TFL_FLOAT32, 2, 4, out_shape);
+    const tfl_conv_params same = {.padding = TFL_SAME, .stride_width = 1, .stride_height = 1, .dilation_width = 1,
+                                  .dilation_height = 1, .activation = relu_between ? 0 : 1};
+    const int inputs_a[] = {input, a, ba}, inputs_b[] = {relu_between ? relu : mid, b};
+    fake_node_add(model, TFL_CONV_2D, 3, inputs_a, mid, &same, sizeof same);
+    if (relu_between)
+        fake_node_add(model, TFL_RELU, 1, &mid, relu, NULL, 0);
+    fake_node_add(model, TFL_CONV_2D, 2, inputs_b, out, &same, sizeof same);
+    model->output = out;
+
+    char what[64];
+    snprintf(what, sizeof what, "storage %d, relu %d, claim %s", (int)kind, relu_between, claim);
+    tfl_delegate *delegate = create("claim", claim);
+    if (CHECK(delegate != NULL, "%s", last_error) &&
+        CHECK(fake_apply(model, delegate) == TFL_OK, "%s: %s", what, model->error)) {
+        if (strcmp(claim, "none") == 0) {
+            CHECK(fake_islands(model) == 0, "%s", what);
+        } else {
+            CHECK(fake_islands(model) == 1 + (size_t)relu_between, "%s: %zu islands", what, fake_islands(model));
+            /* What it was made for, a larger and a smaller picture, more of them. */
+            static const int sizes[][3] = {{1, 7, 6}, {2, 9, 11}, {1, 3, 2}, {1, 7, 6}};
+            for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+                const int dims[] = {sizes[i][0], sizes[i][1], sizes[i][2], 8};
+                model->context.ResizeTensor(&model->context, &model->tensors[input], fake_array(4, dims));
+                if (relu_between) {
+                    const int dims_mid[] = {sizes[i][0], sizes[i][1], sizes[i][2], 20};
+                    model->context.ResizeTensor(&model->context, &model->tensors[relu], fake_array(4, dims_mid));
+                }
+                if (!CHECK(fake_allocate(model) == TFL_OK, "%s: %s", what, model->error))
+                    break;
+                es_conv first = {.batch = dims[0], .in_h = dims[1], .in_w = dims[2], .in_c = 8, .out_c = 20, .k_h = 3,
+                                 .k_w = 3, .stride_h = 1, .stride_w = 1, .low = 0, .high = INFINITY};
+                es_conv_same(&first);
+                es_conv second = first;
+                second.in_c = 20, second.out_c = 12, second.k_h = second.k_w = 1, second.low = 0;
+                second.low = relu_between ? -INFINITY : 0;
+                es_conv_same(&second);
+                float *x = random_floats(conv_inputs(&first));
+                memcpy(model->tensors[input].data, x, conv_inputs(&first) * sizeof *x);
+                expected *e1 = calloc(conv_outputs(&first), sizeof *e1), *e2 = calloc(conv_outputs(&second), sizeof *e2);
+                float *middle = calloc(conv_outputs(&first), sizeof *middle);
+                reference_conv(&first, wa, bias, x, e1);
+                for (size_t k = 0; k < conv_outputs(&first); ++k)
+                    middle[k] = (float)e1[k].value;
+                reference_conv(&second, wb, NULL, middle, e2);
+                CHECK(fake_invoke(model) == TFL_OK, "%s: %s", what, model->error);
+                check_tensor(model, out, e2, conv_outputs(&second), what);
+                free(x), free(e1), free(e2), free(middle);
+            }
+        }
+    }
+    fake_free(model);
+    tflite_plugin_destroy_delegate(delegate);
+    free(wa), free(wb), free(bias);
+}
+
+/* FULLY_CONNECTED over any leading dims, with and without keep_num_dims. */
+static void test_fully_connected(storage kind, bool keep, int batch)
+{
+    fake_model *model = fake_new();
+    const int in_shape[] = {batch, 1, 40}, weights_shape[] = {21, 40}, kept[] = {batch, 1, 21}, flat[] = {batch, 21};
+    const int input = fake_tensor(model, TFL_FLOAT32, 2, 3, in_shape);
+    float *w = sparse_weights(21 * 40, 0.1);
+    const int weights = add_constant(model, kind, 2, weights_shape, w);
+    const int out = fake_tensor(model, TFL_FLOAT32, 2, keep ? 3 : 2, keep ? kept : flat);
+    const tfl_fully_connected_params params = {.activation = 3, .keep_num_dims = keep};
+    const int inputs[] = {input, weights, -1};
+    fake_node_add(model, TFL_FULLY_CONNECTED, 3, inputs, out, &params, sizeof params);
+    model->output = out;
+    tfl_delegate *delegate = create("claim", "all");
+    if (CHECK(fake_apply(model, delegate) == TFL_OK && fake_islands(model) == 1, "%s", model->error) &&
+        CHECK(fake_allocate(model) == TFL_OK, "%s", model->error)) {
+        const es_conv conv = {.batch = batch, .in_h = 1, .in_w = 1, .in_c = 40, .out_h = 1, .out_w = 1, .out_c = 21,
+                              .k_h = 1, .k_w = 1, .stride_h = 1, .stride_w = 1, .low = 0, .high = 6};
+        float *x = random_floats(conv_inputs(&conv));
+        memcpy(model->tensors[input].data, x, conv_inputs(&conv) * sizeof *x);
+        expected *e = calloc(conv_outputs(&conv), sizeof *e);
+        reference_conv(&conv, w, NULL, x, e);
+        CHECK(fake_invoke(model) == TFL_OK, "%s", model->error);
+        check_tensor(model, out, e, conv_outputs(&conv), "fully connected");
+        free(x), free(e);
+    }
+    fake_free(model);
+    tflite_plugin_destroy_delegate(delegate);
+    free(w);
+}
+
+/* ---- what must be left or refused ---------------------------------------------------------------------------------- */
+
+typedef void (*spoil)(fake_model *model, tfl_conv_params *params);
+
+static void dilate(fake_model *model, tfl_conv_params *params) { (void)model, params->dilation_width = 2; }
+static void no_stride(fake_model *model, tfl_conv_params *params) { (void)model, params->stride_height = 0; }
+static void odd_padding(fake_model *model, tfl_conv_params *params) { (void)model, params->padding = 0; }
+static void odd_activation(fake_model *model, tfl_conv_params *params) { (void)model, params->activation = 5; }
+static void grouped(fake_model *model, tfl_conv_params *params) { (void)params, model->tensors[0].dims->data[3] = 16; }
+static void int8_input(fake_model *model, tfl_conv_params *params) { (void)params, model->tensors[0].type = TFL_INT8; }
+static void dynamic_input(fake_model *model, tfl_conv_params *params)
+{
+    (void)params, model->tensors[0].allocation_type = TFL_DYNAMIC;
+}
+static void computed_weights(fake_model *model, tfl_conv_params *params)
+{
+    (void)params, model->tensors[1].allocation_type = 2;
+}
+static void wrong_output(fake_model *model, tfl_conv_params *params) { (void)params, model->tensors[2].dims->data[1] = 9; }
+static void zero_channels(fake_model *model, tfl_conv_params *params)
+{
+    (void)params, model->tensors[1].dims->data[0] = 0, model->tensors[1].bytes = 0;
+}
+
+static void test_left(spoil how, const char *what)
+{
+    fake_model *model = fake_new();
+    const int picture[] = {1, 4, 4, 8}, filter[] = {4, 1, 1, 8}, result[] = {1, 4, 4, 4};
+    fake_tensor(model, TFL_FLOAT32, 2, 4, picture);
+    float *w = sparse_weights(32, 0.2);
+    add_constant(model, PLAIN, 4, filter, w);
+    fake_tensor(model, TFL_FLOAT32, 2, 4, result);
+    tfl_conv_params params = {.padding = TFL_SAME, .stride_width = 1, .stride_height = 1, .dilation_width = 1,
+                              .dilation_height = 1};
+    how(model, &params);
+    const int inputs[] = {0, 1};
+    fake_node_add(model, TFL_CONV_2D, 2, inputs, 2, &params, sizeof params);
+    tfl_delegate *delegate = create("claim", "all");
+    const tfl_status status = fake_apply(model, delegate);
+    CHECK(status == TFL_OK && fake_islands(model) == 0, "%s: status %d, %zu islands, %s", what, (int)status,
+          fake_islands(model), model->error);
+    fake_free(model);
+    tflite_plugin_destroy_delegate(delegate);
+    free(w);
+}
+
+/* A runtime that is laid out otherwise, and indices that do not exist: refused as a whole, with a sentence. */
+static void test_strange_runtimes(void)
+{
+    for (int how = 0; how < 7; ++how) {
+        fake_model *model = fake_new();
+        const int shape[] = {1, 2}, inputs[] = {0, how == 5 ? 77 : 0};
+        const int tensor = fake_tensor(model, TFL_FLOAT32, how == 2 ? TFL_MMAP_RO : 2, 2, shape);
+        fake_node_add(model, TFL_FULLY_CONNECTED, 2, inputs, tensor, NULL, 0);
+        switch (how) {
+        case 0: model->context.recommended_num_threads = 1 << 20; break;
+        case 1: model->tensors[0].type = 77; break;
+        case 2: fake_data(model, tensor, shape, 4); break;      /* a constant of half its size */
+        case 3: model->context.tensors_size = (size_t)1 << 30; break;
+        case 4: model->nodes[0].registration.builtin_code = 1 << 20; break;
+        case 6: model->context.ResizeTensor = NULL; break;
+        default: break;
+        }
+        tfl_delegate *delegate = create(NULL, NULL);
+        CHECK(fake_apply(model, delegate) != TFL_OK, "case %d", how);
+        CHECK(strlen(model->error) > 20, "case %d: '%s'", how, model->error);
+        model->context.tensors_size = 1;
+        fake_free(model);
+        tflite_plugin_destroy_delegate(delegate);
+    }
+}
+
+/* ---- what was found once ------------------------------------------------------------------------------------------- */
+
+/* keep_num_dims with an input whose last dimension is not the weights': the output would be too small for what is written. */
+static void test_kept_dims(int rank, const int *in_shape, int in_c, const int *out_shape, int out_rank)
+{
+    fake_model *model = fake_new();
+    const int weights_shape[] = {3, in_c}, input = fake_tensor(model, TFL_FLOAT32, 2, rank, in_shape);
+    float *w = sparse_weights(3 * (size_t)in_c, 0.9);
+    const int weights = add_constant(model, PLAIN, 2, weights_shape, w);
+    const int out = fake_tensor(model, TFL_FLOAT32, 2, out_rank, out_shape), inputs[] = {input, weights};
+    const tfl_fully_connected_params params = {.keep_num_dims = true};
+    fake_node_add(model, TFL_FULLY_CONNECTED, 2, inputs, out, &params, sizeof params);
+    model->output = out;
+    tfl_delegate *delegate = create("claim", "all");
+    CHECK(fake_apply(model, delegate) == TFL_OK && fake_islands(model) == 0, "%s", model->error);
+    fake_free(model);
+    tflite_plugin_destroy_delegate(delegate);
+    free(w);
+}
+
+static void test_report(void)
+{
+    char path[] = "/tmp/es_test_report_XXXXXX";
+    const int file = mkstemp(path);
+    if (!CHECK(file >= 0))
+        return;
+    fake_model *model = fake_new();
+    const int shape[] = {4, 8}, in_shape[] = {1, 8}, out_shape[] = {1, 4};
+    fake_tensor(model, TFL_FLOAT32, 2, 2, in_shape);
+    float *w = sparse_weights(32, 0.2);
+    add_constant(model, PLAIN, 2, shape, w);
+    fake_tensor(model, TFL_FLOAT32, 2, 2, out_shape);
+    model->tensors[2].name = "a \"name\"\n\\ of \x01 bytes \xff";
+    const tfl_fully_connected_params params = {0};
+    const int inputs[] = {0, 1};
+    fake_node_add(model, TFL_FULLY_CONNECTED, 2, inputs, 2, &params, sizeof params);
+    const char *const keys[] = {"report", "claim", "isa"}, *const values[] = {path, "all", "scalar"};
+    tfl_delegate *delegate = tflite_plugin_create_delegate(keys, values, 3, keep_error);
+    CHECK(fake_apply(model, delegate) == TFL_OK, "%s", model->error);
+    char text[4096] = "";
+    FILE *report = fopen(path, "r");
+    if (CHECK(report != NULL)) {
+        text[fread(text, 1, sizeof text - 1, report)] = '\0';
+        fclose(report);
+    }
+    CHECK(strstr(text, "\"format\": 1") && strstr(text, "__scalar\"") && strstr(text, "\"claimed\": true"), "%s", text);
+    CHECK(strstr(text, "a \\\"name\\\"\\u000a\\\\ of \\u0001 bytes \\u00ff") != NULL, "%s", text);
+    tflite_plugin_destroy_delegate(delegate);
+    fake_free(model);
+    remove(path);
+
+    /* A place that cannot be written. */
+    const char *const nowhere[] = {"/nonexistent/report.json", "all", "scalar"};
+    model = fake_new();
+    delegate = tflite_plugin_create_delegate(keys, nowhere, 3, keep_error);
+    CHECK(fake_apply(model, delegate) != TFL_OK && strstr(model->error, "/nonexistent/report.json") != NULL, "%s",
+          model->error);
+    tflite_plugin_destroy_delegate(delegate);
+    fake_free(model);
+    free(w);
+}
+
+int main(void)
+{
+    unsetenv("EDGESPARSE_ISA");
+    test_options();
+    for (storage kind = PLAIN; kind <= SPARSE_HALF; ++kind) {
+        test_convolutions(kind, false, "all");
+        test_convolutions(kind, true, "all");
+        test_convolutions(kind, false, "none");
+        for (int keep = 0; keep < 2; ++keep)
+            for (int batch = 1; batch < 20; batch += 6)
+                test_fully_connected(kind, keep, batch);
+    }
+#define LEFT(how) test_left(how, #how)
+    LEFT(dilate), LEFT(no_stride), LEFT(odd_padding), LEFT(odd_activation), LEFT(grouped), LEFT(int8_input);
+    LEFT(dynamic_input), LEFT(computed_weights), LEFT(wrong_output), LEFT(zero_channels);
+    test_strange_runtimes();
+    test_kept_dims(2, (const int[]){2, 6}, 4, (const int[]){3, 3}, 2);
+    test_kept_dims(0, (const int[]){0}, 1, (const int[]){1, 3}, 2);
+    test_report();
+    return check_report("delegate: options, models, refusals, report");
+}
