@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define ES_VERSION "0.3.0"
+#define ES_VERSION "0.1.0"   /* the project's, as in pyproject.toml */
 
 /* ---- status ---------------------------------------------------------------------------------------------------- */
 

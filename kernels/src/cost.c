@@ -41,7 +41,7 @@ static const cost costs[] = {
      .sum_visit = 18, .turn = 0.20, .picked = 0.75},
     {.target = "x86_64-avx2", .lanes = 8, .dense = 0.52, .cached = 20, .streamed = 8, .call = 4000,
      .block = {1.05, 0.70, 0.68}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45,
-     .group = 2.1, .nm_tile = 8, .copy = 0.15, .value = 0.62, .value_visit = 0.8, .csr_tile = 32, .panel = 160,
+     .group = 2.1, .nm_tile = 8, .copy = 0.15, .value = 0.60, .value_visit = 0.5, .csr_tile = 32, .panel = 160,
      .sum_visit = 18, .turn = 0.35, .picked = 1.1},
     {.target = "aarch64-neon", .lanes = 4, .dense = 0.62, .cached = 32, .streamed = 8, .call = 4000,
      .block = {2.5, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4.0, .row_visit = 60,

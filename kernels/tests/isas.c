@@ -13,7 +13,6 @@ size_t usable_isas(const es_isa *isas[MOST_ISAS])
             isas[usable++] = all[i];
         else if (!said)
             printf("SKIPPED: %s, this CPU lacks it\n", es_isa_name(all[i]));
-    isas[usable++] = &es_isa_test16;
 #if defined(ES_HAVE_SIMDE)
     static es_isa simde;
     const es_isa *avx2;

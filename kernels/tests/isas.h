@@ -9,8 +9,6 @@ enum { MOST_ISAS = 8 };
 /* Fills `isas` with what can run here; returns how many. Says on stdout what cannot, the first time. */
 size_t usable_isas(const es_isa *isas[MOST_ISAS]);
 
-/* The templates at the width of AVX-512, in portable C. */
-extern const struct es_isa es_isa_test16;
 /* The AVX-512 file itself, its intrinsics done in AVX2 by SIMDe; where that is installed. */
 extern const struct es_isa es_isa_simde;
 
