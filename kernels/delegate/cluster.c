@@ -18,14 +18,9 @@ static int code_of(const es_graph *graph, size_t place)
 /* A PAD that adds `amount` around height and width and nothing elsewhere. */
 static bool pads_by(const es_graph *graph, int tensor, int amount)
 {
-    const int producer = tensor < 0 ? -1 : graph->producer[tensor];
-    if (producer < 0 || code_of(graph, (size_t)producer) != TFL_PAD)
-        return false;
-    const tfl_tensor *paddings = input_of(graph, (size_t)producer, 1);
-    if (paddings == NULL || paddings->type != TFL_INT32 || paddings->data == NULL || paddings->bytes != 8 * sizeof(int32_t))
-        return false;
     const int32_t wanted[8] = {0, 0, amount, amount, amount, amount, 0, 0};
-    return memcmp(paddings->data, wanted, sizeof wanted) == 0;
+    int32_t amounts[8];
+    return es_graph_pad(graph, tensor, amounts) >= 0 && memcmp(amounts, wanted, sizeof wanted) == 0;
 }
 
 /* SAME adds `amount` on every side by itself. */
@@ -141,6 +136,7 @@ static bool walk(const es_graph *graph, size_t start, bool *reached, int *of, in
             continue;
         if (place != start && closes(graph, place)) {
             closed = true;
+            of[place] = cluster;
             continue;
         }
         if (place != start && (!all || node->outputs->size != 1 || !belongs(graph, place)))

@@ -32,8 +32,9 @@ typedef struct es_delegate {
 
 typedef struct step {
     es_operator operator_;
-    es_op *op;
-    size_t input_offset, output_offset;     /* in the scratch memory; SIZE_MAX: a tensor of the interpreter */
+    es_op *op;                      /* what the operator's kind needs of these; both NULL if nothing is packed */
+    es_depthwise *depthwise;
+    size_t input_offsets[2], output_offset; /* in the scratch memory; SIZE_MAX: a tensor of the interpreter */
 } step;
 
 typedef struct island {
@@ -62,8 +63,10 @@ static void island_free(tfl_context *context, void *buffer)
     island *is = buffer;
     if (is == NULL)
         return;
-    for (size_t i = 0; i < is->count; ++i)
+    for (size_t i = 0; i < is->count; ++i) {
         es_op_destroy(is->steps[i].op);
+        es_depthwise_destroy(is->steps[i].depthwise);
+    }
     free(is->steps);
     free(is);
 }
@@ -74,6 +77,44 @@ static es_choice *choice_of(const es_choices *choices, int node)
         if (choices->all[i].node == node)
             return &choices->all[i];
     return NULL;
+}
+
+static const es_choice *choice_at(const es_choices *choices, int place)
+{
+    for (size_t i = 0; i < choices->count; ++i)
+        if ((int)choices->all[i].place == place)
+            return &choices->all[i];
+    return NULL;
+}
+
+/* Steps that read what an earlier one keeps inside. */
+static void place_inputs(island *is)
+{
+    for (size_t i = 0; i < is->count; ++i)
+        for (size_t j = 0; j < i; ++j)
+            for (int k = 0; k < 2; ++k)
+                if (is->steps[j].operator_.output == is->steps[i].operator_.inputs[k] &&
+                    is->steps[j].output_offset != SIZE_MAX)
+                    is->steps[i].input_offsets[k] = is->steps[j].output_offset;
+}
+
+static void take_step(island *is, const es_choices *choices, const tfl_delegate_params *params, int node)
+{
+    es_choice *choice = choice_of(choices, node);
+    if (choice == NULL || !choice->claimed)
+        return;                     /* a DENSIFY or DEQUANTIZE: its constant is packed already */
+    const bool outside = holds(params->output_tensors, choice->operator_.output);
+    if (choice->operator_.kind == ES_KIND_PAD && !outside)
+        return;                     /* all its readers are here and pad by themselves */
+    step *s = &is->steps[is->count++];
+    *s = (step){.operator_ = choice->operator_, .op = choice->op, .depthwise = choice->depthwise,
+                .input_offsets = {SIZE_MAX, SIZE_MAX}, .output_offset = outside ? SIZE_MAX : 0};
+    choice->op = NULL;              /* the island's now */
+    choice->depthwise = NULL;
+    /* The input of a PAD elsewhere may be gone when this island runs: its output is not. */
+    const es_choice *pad = choice->operator_.pad < 0 ? NULL : choice_at(choices, choice->operator_.pad);
+    if (pad != NULL && !holds(params->nodes_to_replace, pad->node))
+        es_operator_detach_pad(&s->operator_, pad->operator_.output);
 }
 
 static void *island_init(tfl_context *context, const char *buffer, size_t length)
@@ -95,43 +136,31 @@ static void *island_init(tfl_context *context, const char *buffer, size_t length
         free(is);
         return NULL;
     }
-    for (int i = 0; i < params->nodes_to_replace->size; ++i) {
-        es_choice *choice = choice_of(delegate->choices, params->nodes_to_replace->data[i]);
-        if (choice == NULL || choice->op == NULL)
-            continue;               /* a DENSIFY or DEQUANTIZE: its constant is packed already */
-        step *s = &is->steps[is->count++];
-        s->operator_ = choice->operator_;
-        s->op = choice->op;
-        choice->op = NULL;          /* the island's now */
-        s->input_offset = s->output_offset = SIZE_MAX;
-        if (!holds(params->output_tensors, s->operator_.output))
-            s->output_offset = 0;   /* given its place in island_prepare */
-    }
-    /* An input that an earlier step keeps inside. */
-    for (size_t i = 0; i < is->count; ++i)
-        for (size_t j = 0; j < i; ++j)
-            if (is->steps[j].operator_.output == is->steps[i].operator_.input && is->steps[j].output_offset != SIZE_MAX)
-                is->steps[i].input_offset = 0;
+    for (int i = 0; i < params->nodes_to_replace->size; ++i)
+        take_step(is, delegate->choices, params, params->nodes_to_replace->data[i]);
+    place_inputs(is);
     return is;
 }
 
 static tfl_int_array *output_dims(const es_operator *op, const es_conv *conv, const tfl_int_array *input)
 {
-    const int rank = !op->fully_connected ? 4 : op->keep_dims ? input->size : 2;
+    const bool fully_connected = op->kind == ES_KIND_FULLY_CONNECTED;
+    const bool picture = !fully_connected && (op->kind != ES_KIND_MEAN || op->keep_dims);
+    const int rank = picture ? 4 : fully_connected && op->keep_dims ? input->size : 2;
     tfl_int_array *dims = malloc(sizeof *dims + (size_t)rank * sizeof *dims->data);
     if (dims == NULL)
         return NULL;
     dims->size = rank;
-    if (!op->fully_connected) {
+    if (picture) {
         const int nhwc[] = {conv->batch, conv->out_h, conv->out_w, conv->out_c};
         memcpy(dims->data, nhwc, sizeof nhwc);
-    } else {
-        if (op->keep_dims)
-            memcpy(dims->data, input->data, (size_t)rank * sizeof *dims->data);
-        else
-            dims->data[0] = conv->batch;
-        dims->data[rank - 1] = conv->out_c;
+        return dims;
     }
+    if (fully_connected && op->keep_dims)
+        memcpy(dims->data, input->data, (size_t)rank * sizeof *dims->data);
+    else
+        dims->data[0] = conv->batch;
+    dims->data[rank - 1] = conv->out_c;
     return dims;
 }
 
@@ -140,11 +169,16 @@ static bool same_dims(const tfl_int_array *a, const tfl_int_array *b)
     return a != NULL && a->size == b->size && memcmp(a->data, b->data, (size_t)a->size * sizeof *a->data) == 0;
 }
 
+static bool reads(const step *s, int tensor)
+{
+    return s->operator_.inputs[0] == tensor || s->operator_.inputs[1] == tensor;
+}
+
 static size_t last_reader(const island *is, size_t producer)
 {
     size_t last = producer;
     for (size_t i = producer + 1; i < is->count; ++i)
-        if (is->steps[i].operator_.input == is->steps[producer].operator_.output)
+        if (reads(&is->steps[i], is->steps[producer].operator_.output))
             last = i;
     return last;
 }
@@ -172,10 +206,8 @@ static size_t place_inner_tensors(island *is, const size_t *bytes)
         s->output_offset = offset;
         if (offset + bytes[i] > total)
             total = offset + bytes[i];
-        for (size_t k = i + 1; k < is->count; ++k)
-            if (is->steps[k].operator_.input == s->operator_.output)
-                is->steps[k].input_offset = offset;
     }
+    place_inputs(is);
     return total;
 }
 
@@ -199,21 +231,34 @@ static int threads_of(const es_delegate *delegate, const tfl_context *context)
     return context->recommended_num_threads > 1 ? context->recommended_num_threads : 1;
 }
 
+static es_status reshape_packed(const step *s, const es_conv *conv)
+{
+    if (s->op != NULL)
+        return es_op_reshape(s->op, conv);
+    return s->depthwise != NULL ? es_depthwise_reshape(s->depthwise, conv) : ES_OK;
+}
+
+/* A size other than the file's: an addition's inputs may no longer fit each other. */
+static bool inputs_fit(const tfl_context *context, const es_operator *op)
+{
+    const tfl_int_array *a = context->tensors[op->inputs[0]].dims;
+    return op->inputs[1] < 0 || (a != NULL && same_dims(context->tensors[op->inputs[1]].dims, a));
+}
+
 static es_status reshape_steps(tfl_context *context, island *is, size_t *bytes)
 {
     for (size_t i = 0; i < is->count; ++i) {
         step *s = &is->steps[i];
-        const tfl_int_array *input = context->tensors[s->operator_.input].dims;
+        const tfl_int_array *input = context->tensors[s->operator_.inputs[0]].dims;
         tfl_tensor *output = &context->tensors[s->operator_.output];
         es_conv conv;
-        es_status status = es_operator_shape(&s->operator_, input, &conv);
+        es_status status = inputs_fit(context, &s->operator_) ? es_operator_shape(&s->operator_, input, &conv) : ES_BAD_SHAPE;
         if (status == ES_OK)
-            status = es_op_reshape(s->op, &conv);
+            status = reshape_packed(s, &conv);
         if (status != ES_OK)
             return status;
         s->operator_.conv = conv;
-        bytes[i] = round_up((size_t)conv.batch * (size_t)conv.out_h * (size_t)conv.out_w * (size_t)conv.out_c *
-                            sizeof(float));
+        bytes[i] = round_up(es_operator_output_count(&conv) * sizeof(float));
         tfl_int_array *dims = output_dims(&s->operator_, &conv, input);
         if (dims == NULL)
             return ES_OUT_OF_MEMORY;
@@ -242,7 +287,7 @@ static es_status prepare_locked(tfl_context *context, island *is)
         is->scratch_from = place_inner_tensors(is, bytes);
         size_t most = 0;
         for (size_t i = 0; i < is->count; ++i) {
-            const size_t own = es_op_scratch_bytes(is->steps[i].op, threads);
+            const size_t own = is->steps[i].op != NULL ? es_op_scratch_bytes(is->steps[i].op, threads) : 0;
             most = own > most ? own : most;
         }
         if (!grow_scratch(delegate, is->scratch_from + most))
@@ -269,6 +314,40 @@ static tfl_status island_prepare(tfl_context *context, tfl_node *node)
     return TFL_ERROR;
 }
 
+static void run_step(es_delegate *delegate, const step *s, const float *a, const float *b, float *y, void *scratch)
+{
+    const es_isa *isa = delegate->options.isa;
+    const es_conv *conv = &s->operator_.conv;
+    const size_t pixels = (size_t)conv->in_h * (size_t)conv->in_w, channels = (size_t)conv->in_c;
+    switch (s->operator_.kind) {
+    case ES_KIND_CONV:
+    case ES_KIND_FULLY_CONNECTED:
+        es_op_run(s->op, delegate->pool, a, y, scratch);
+        break;
+    case ES_KIND_DEPTHWISE:
+        es_depthwise_run(s->depthwise, delegate->pool, a, y);
+        break;
+    case ES_KIND_ADD:
+        es_add(isa, delegate->pool, a, b, y, es_operator_output_count(conv), conv->low, conv->high);
+        break;
+    case ES_KIND_MEAN:
+        es_mean(isa, delegate->pool, a, y, (size_t)conv->batch, pixels, channels);
+        break;
+    case ES_KIND_PAD:
+        es_pad(delegate->pool,
+               &(es_padding){.images = (size_t)conv->batch, .in_h = (size_t)conv->in_h, .in_w = (size_t)conv->in_w,
+                             .channels = channels, .top = (size_t)conv->pad_top, .left = (size_t)conv->pad_left,
+                             .out_h = (size_t)conv->out_h, .out_w = (size_t)conv->out_w},
+               a, y);
+        break;
+    }
+}
+
+static float *data_of(const tfl_context *context, const es_delegate *delegate, int tensor, size_t offset)
+{
+    return offset != SIZE_MAX ? (float *)(void *)(delegate->scratch + offset) : context->tensors[tensor].data;
+}
+
 static tfl_status island_invoke(tfl_context *context, tfl_node *node)
 {
     island *is = node->user_data;
@@ -277,14 +356,14 @@ static tfl_status island_invoke(tfl_context *context, tfl_node *node)
     tfl_status status = TFL_OK;
     for (size_t i = 0; i < is->count && status == TFL_OK; ++i) {
         const step *s = &is->steps[i];
-        const float *input = s->input_offset != SIZE_MAX ? (const float *)(void *)(delegate->scratch + s->input_offset)
-                                                         : context->tensors[s->operator_.input].data;
-        float *output = s->output_offset != SIZE_MAX ? (float *)(void *)(delegate->scratch + s->output_offset)
-                                                     : context->tensors[s->operator_.output].data;
-        if (input == NULL || output == NULL)
+        const es_operator *op = &s->operator_;
+        const float *a = data_of(context, delegate, op->inputs[0], s->input_offsets[0]);
+        const float *b = op->inputs[1] < 0 ? a : data_of(context, delegate, op->inputs[1], s->input_offsets[1]);
+        float *y = data_of(context, delegate, op->output, s->output_offset);
+        if (a == NULL || b == NULL || y == NULL)
             status = TFL_ERROR;
         else
-            es_op_run(s->op, delegate->pool, input, output, delegate->scratch + is->scratch_from);
+            run_step(delegate, s, a, b, y, delegate->scratch + is->scratch_from);
     }
     pthread_mutex_unlock(&delegate->lock);
     if (status != TFL_OK)
@@ -301,7 +380,7 @@ static void take_way(const es_graph *graph, const es_choices *choices, bool *tak
     if (claimed_readers == NULL)
         return;                     /* slower, not wrong: they stay with TFLite */
     for (size_t i = 0; i < choices->count; ++i)
-        if (choices->all[i].claimed) {
+        if (choices->all[i].claimed && choices->all[i].constants.weights.count > 0) {
             const tfl_int_array *inputs = graph->nodes[choices->all[i].place]->inputs;
             for (int k = 1; k < inputs->size && k < 3; ++k)
                 if (inputs->data[k] >= 0)
@@ -333,7 +412,7 @@ static tfl_status hand_over(es_delegate *delegate, const es_graph *graph, es_cho
     tfl_status status = TFL_ERROR;
     if (taken != NULL && nodes != NULL) {
         for (size_t i = 0; i < choices->count; ++i)
-            taken[choices->all[i].place] = choices->all[i].op != NULL;
+            taken[choices->all[i].place] = choices->all[i].claimed;
         take_way(graph, choices, taken);
         nodes->size = 0;
         for (size_t place = 0; place < graph->node_count; ++place)
@@ -370,7 +449,7 @@ static tfl_status delegate_prepare(tfl_context *context, tfl_delegate *tfl)
     }
     tfl_status status = TFL_OK;
     es_choices choices;
-    if (!es_choose(&graph, &delegate->options, &choices, sentence, sizeof sentence)) {
+    if (!es_choose(&graph, &delegate->options, threads_of(delegate, context), &choices, sentence, sizeof sentence)) {
         context->ReportError(context, "edgesparse: %s.", sentence);
         es_graph_free(&graph);
         return TFL_DELEGATE_ERROR;

@@ -156,6 +156,23 @@ tfl_tensor *es_graph_tensor(const es_graph *graph, const tfl_int_array *indices,
     return &graph->context->tensors[indices->data[i]];
 }
 
+int es_graph_pad(const es_graph *graph, int tensor, int32_t amounts[8])
+{
+    const int place = tensor < 0 ? -1 : graph->producer[tensor];
+    if (place < 0 || graph->registrations[place]->builtin_code != TFL_PAD)
+        return -1;
+    const tfl_int_array *inputs = graph->nodes[place]->inputs;
+    const tfl_tensor *paddings = es_graph_tensor(graph, inputs, 1);
+    if (es_graph_tensor(graph, inputs, 0) == NULL || paddings == NULL || paddings->type != TFL_INT32 ||
+        paddings->allocation_type != TFL_MMAP_RO || paddings->data == NULL || paddings->bytes != 8 * sizeof *amounts)
+        return -1;
+    memcpy(amounts, paddings->data, 8 * sizeof *amounts);
+    for (int i = 0; i < 8; ++i)
+        if (amounts[i] < 0 || ((i < 2 || i > 5) && amounts[i] != 0))
+            return -1;
+    return place;
+}
+
 /* ---- constants ---------------------------------------------------------------------------------------------------- */
 
 const char *es_graph_constant(const es_graph *graph, int index, es_constant *constant)

@@ -23,6 +23,10 @@ void es_graph_free(es_graph *graph);
 /* Tensor number `i` of a node's inputs or outputs; NULL if there is none. */
 tfl_tensor *es_graph_tensor(const es_graph *graph, const tfl_int_array *indices, int i);
 
+/* The place of the PAD that makes this tensor, if it pads pictures' heights and widths by constants, which `amounts`
+ * receives: before and behind, for each of the four dimensions. -1: there is no such PAD. */
+int es_graph_pad(const es_graph *graph, int tensor, int32_t amounts[8]);
+
 /* A constant as float32, whatever way it takes to its user: as it is, through DENSIFY, through DEQUANTIZE. */
 typedef struct es_constant {
     const tfl_tensor *tensor;       /* as the file has it */

@@ -28,8 +28,8 @@ static void write_choice(FILE *file, const es_choice *c)
     fprintf(file, "{\"node\": %d, \"op\": \"%s\", \"output\": ", c->node, c->name);
     write_text(file, c->output);
     fprintf(file, ", \"claimed\": %s, \"kernel\": ", c->claimed ? "true" : "false");
-    write_text(file, c->op != NULL ? c->kernel : NULL);
-    if (c->considered)
+    write_text(file, c->kernel[0] != '\0' ? c->kernel : NULL);
+    if (c->considered && !c->neighbour)
         fprintf(file, ", \"format\": \"%s\", \"density\": %.6f, \"sparse_us\": %.3f, \"dense_us\": %.3f",
                 es_format_name(c->decision.format), c->density, c->decision.sparse_us, c->decision.dense_us);
     else
@@ -48,9 +48,13 @@ static void write_document(FILE *file, const es_options *options, const es_choic
     write_text(file, options->plan);
     fprintf(file, ", \"packing_ms\": %.3f, \"packed_bytes\": %zu, \"nodes\": [", choices->packing_ms,
             choices->packed_bytes);
+    const char *separator = "\n  ";
     for (size_t i = 0; i < choices->count; ++i) {
-        fputs(i == 0 ? "\n  " : ",\n  ", file);
+        if (choices->all[i].neighbour && !choices->all[i].claimed)
+            continue;
+        fputs(separator, file);
         write_choice(file, &choices->all[i]);
+        separator = ",\n  ";
     }
     fputs("\n]}\n", file);
 }

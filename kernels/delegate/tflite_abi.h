@@ -144,6 +144,15 @@ typedef struct tfl_fully_connected_params {
     bool keep_num_dims, asymmetric_quantize_inputs;
 } tfl_fully_connected_params;
 
+typedef struct tfl_add_params {
+    int activation;
+    bool pot_scale_int16;
+} tfl_add_params;
+
+typedef struct tfl_reducer_params {
+    bool keep_dims;
+} tfl_reducer_params;
+
 #if UINTPTR_MAX == UINT64_MAX
 #define TFL_ASSERT_SIZE(type, lp64, ilp32) _Static_assert(sizeof(type) == (lp64), #type " is not as TFLite has it")
 _Static_assert(offsetof(tfl_tensor, sparsity) == 96, "tfl_tensor is not as TFLite has it");

@@ -147,6 +147,12 @@ es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros 
  * above; the dense kernel's for any other convolution. */
 double es_xnnpack_sparse_us(const char *target, const es_conv *conv, const es_zeros *zeros);
 
+/* What each edge between an operator of ours and one of TFLite's costs: bookkeeping, and with several threads waking those
+ * of the other side. Microseconds as above. */
+double es_crossing_us(const char *target, int threads);
+/* What our kernel for a depthwise convolution gains over XNNPACK's. */
+double es_depthwise_gain_us(const char *target, const es_conv *conv);
+
 typedef struct es_op es_op;
 typedef struct es_pool es_pool;
 
@@ -163,6 +169,37 @@ size_t es_op_packed_bytes(const es_op *op);
 size_t es_op_scratch_bytes(const es_op *op, size_t threads);
 /* `input` NHWC, `output` NHWC, not overlapping; `pool` NULL: this thread alone. */
 void es_op_run(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch);
+
+/* ---- dense neighbours ------------------------------------------------------------------------------------------
+ * The dense operators that stand between sparse convolutions: taken with them where leaving the library for each and
+ * coming back costs more than they do. */
+
+typedef struct es_depthwise es_depthwise;
+
+/* Channels of input and output are the same, and a multiple of four. */
+bool es_depthwise_fits(const es_conv *conv);
+/* `weights`: k_h x k_w x channels (copied), `bias` channels floats or NULL. ES_NO_KERNEL: it does not fit. */
+es_status es_depthwise_create(const es_isa *isa, const es_conv *conv, const float *weights, const float *bias,
+                              es_depthwise **depthwise);
+void es_depthwise_destroy(es_depthwise *depthwise);
+es_status es_depthwise_reshape(es_depthwise *depthwise, const es_conv *conv);
+const char *es_depthwise_kernel_name(const es_depthwise *depthwise);
+size_t es_depthwise_packed_bytes(const es_depthwise *depthwise);
+void es_depthwise_run(const es_depthwise *depthwise, es_pool *pool, const float *input, float *output);
+
+/* y = clamp(a + b), `count` floats each. */
+void es_add(const es_isa *isa, es_pool *pool, const float *a, const float *b, float *y, size_t count, float low,
+            float high);
+/* y[image][channel] = the mean over the pixels of x[image][pixel][channel]. */
+void es_mean(const es_isa *isa, es_pool *pool, const float *x, float *y, size_t images, size_t pixels, size_t channels);
+
+typedef struct es_padding {
+    size_t images, in_h, in_w, channels;
+    size_t top, left, out_h, out_w;     /* out_w > left */
+} es_padding;
+
+/* Each picture of x in a frame of zeros, or cut off where the frame ends. */
+void es_pad(es_pool *pool, const es_padding *frame, const float *x, float *y);
 
 /* ---- threads --------------------------------------------------------------------------------------------------- */
 

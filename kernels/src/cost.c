@@ -30,6 +30,8 @@ typedef struct cost {
     double sum_visit;           /* csr: per row, panel and tile */
     double turn;                /* csr: per float transposed in or out */
     double picked;              /* csr, one pixel: per value */
+    double depthwise_gain;      /* cycles per vector and tap of a depthwise convolution, over XNNPACK's kernel */
+    double wake;                /* cycles that waking each other's threads costs, if there are several */
     double xnnpack_value;       /* XNNPACK's own sparse kernels: per value and vector of pixels; 0: not worth its name */
     double xnnpack_block_value; /* the same in blocks of four outputs */
 } cost;
@@ -38,25 +40,25 @@ static const cost costs[] = {
     {.target = "x86_64-avx512", .lanes = 16, .dense = 0.52, .cached = 24, .streamed = 10, .call = 4000,
      .block = {0.56, 0.56, 0.56}, .tile = {27, 16, 16}, .block_visit = 1.0, .row_visit = 60,
      .group = 1.6, .nm_tile = 16, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96,
-     .sum_visit = 18, .turn = 0.20, .picked = 0.75},
+     .sum_visit = 18, .turn = 0.20, .picked = 0.75, .depthwise_gain = 0.1, .wake = 60000},
     {.target = "x86_64-avx2", .lanes = 8, .dense = 0.52, .cached = 20, .streamed = 8, .call = 4000,
      .block = {1.05, 0.70, 0.68}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45,
      .group = 2.1, .nm_tile = 8, .copy = 0.15, .value = 0.60, .value_visit = 0.5, .csr_tile = 32, .panel = 160,
-     .sum_visit = 18, .turn = 0.35, .picked = 1.1},
+     .sum_visit = 18, .turn = 0.35, .picked = 1.1, .depthwise_gain = 0.1, .wake = 60000},
     {.target = "aarch64-neon", .lanes = 4, .dense = 0.62, .cached = 32, .streamed = 8, .call = 4000,
      .block = {2.5, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4.0, .row_visit = 60,
      .group = 0, .nm_tile = 0, .copy = 0.25, .value = 0.75, .value_visit = 2.0, .csr_tile = 32, .panel = 256,
      .sum_visit = 14, .turn = 0.8, .picked = 2.0,
-     .xnnpack_value = 1.46, .xnnpack_block_value = 1.2},
+     .depthwise_gain = 0.1, .wake = 60000, .xnnpack_value = 1.46, .xnnpack_block_value = 1.2},
     {.target = "armv7l-neon", .lanes = 4, .dense = 0.75, .cached = 16, .streamed = 4, .call = 4000,
      .block = {3.2, 1.8, 1.2}, .tile = {2, 5, 10}, .block_visit = 2.5, .row_visit = 60,
      .group = 0, .nm_tile = 0, .copy = 0.4, .value = 0.85, .value_visit = 2.5, .csr_tile = 16, .panel = 256,
-     .sum_visit = 30, .turn = 0.6, .picked = 2.5},
+     .sum_visit = 30, .turn = 0.6, .picked = 2.5, .depthwise_gain = 0.1, .wake = 60000},
     /* Portable C competes with XNNPACK's vectors of at least four: it wins only where next to nothing is left. */
     {.target = "any-scalar", .lanes = 4, .dense = 0.6, .cached = 20, .streamed = 8, .call = 4000,
      .block = {22.0, 9.5, 1.4}, .tile = {2, 4, 8}, .block_visit = 4.0, .row_visit = 80,
      .group = 26.0, .nm_tile = 8, .copy = 0.4, .value = 1.1, .value_visit = 4.0, .csr_tile = 16, .panel = 256,
-     .sum_visit = 40, .turn = 1.0, .picked = 3.0},
+     .sum_visit = 40, .turn = 1.0, .picked = 3.0, .depthwise_gain = -2, .wake = 60000},
 };
 enum { COUNT = sizeof costs / sizeof *costs };
 
@@ -155,6 +157,19 @@ static const cost *cost_of(const char *target)
         if (strcmp(costs[i].target, target) == 0)
             return &costs[i];
     return NULL;
+}
+
+double es_crossing_us(const char *target, int threads)
+{
+    const cost *c = cost_of(target);
+    return c == NULL ? 0 : (c->call + (threads > 1 ? c->wake : 0)) / 2 / cycles_per_us;
+}
+
+double es_depthwise_gain_us(const char *target, const es_conv *conv)
+{
+    const cost *c = cost_of(target);
+    return c == NULL ? 0 : (double)es_pixels(conv) * conv->out_c * conv->k_h * conv->k_w / c->lanes *
+                               c->depthwise_gain / cycles_per_us;
 }
 
 double es_xnnpack_sparse_us(const char *target, const es_conv *conv, const es_zeros *zeros)

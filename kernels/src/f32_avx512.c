@@ -49,6 +49,22 @@ ES_INLINE __m128 pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
 #define CSRV_PICK pick4
 #include "csr_vector.inc.h"
 
+#define DW_NAME depthwise4
+#define DW_V v4
+#define DW_VW 4
+#include "depthwise.inc.h"
+
+#define DW_NAME depthwise
+#define DW_V v16
+#define DW_VW 16
+#define DW_REST depthwise4
+#include "depthwise.inc.h"
+
+#define PLAIN_NAME plain
+#define PLAIN_V v16
+#define PLAIN_VW 16
+#include "plain.inc.h"
+
 static bool usable(void)
 {
     return es_cpu_has(ES_LEAF1_ECX_FMA, ES_LEAF7_EBX_AVX2 | ES_LEAF7_EBX_AVX512, ES_XCR0_AVX512);
@@ -71,4 +87,8 @@ const struct es_isa es_isa_avx512 = {
     .transpose_in = csr_transpose_in,
     .transpose_out = csr_transpose_out,
     .csr_vector_kernel = {csr_vector_narrow, csr_vector_wide},
+    .depthwise = depthwise_taps,
+    .depthwise3x3 = {depthwise_3x3, depthwise_3x3s2},
+    .add = plain_add,
+    .mean = plain_mean,
 };

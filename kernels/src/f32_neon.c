@@ -58,6 +58,16 @@ ES_INLINE float32x4_t pick4(const float *x, size_t a, size_t b, size_t c, size_t
 #define CSRV_PICK pick4
 #include "csr_vector.inc.h"
 
+#define DW_NAME depthwise
+#define DW_V v4
+#define DW_VW 4
+#include "depthwise.inc.h"
+
+#define PLAIN_NAME plain
+#define PLAIN_V v4
+#define PLAIN_VW 4
+#include "plain.inc.h"
+
 static bool usable(void)
 {
 #if defined(__aarch64__)
@@ -91,4 +101,8 @@ const struct es_isa es_isa_neon = {
     .transpose_in = csr_transpose_in,
     .transpose_out = csr_transpose_out,
     .csr_vector_kernel = {csr_vector_narrow, csr_vector_wide},
+    .depthwise = depthwise_taps,
+    .depthwise3x3 = {depthwise_3x3, depthwise_3x3s2},
+    .add = plain_add,
+    .mean = plain_mean,
 };

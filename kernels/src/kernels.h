@@ -81,6 +81,27 @@ typedef struct es_csr_rows {
 
 typedef void (*es_csr_vector_kernel)(const es_csr_rows *rows, const float *x, float *y);
 
+/* ---- dense neighbours --------------------------------------------------------------------------------------------
+ * One or two rows of output pixels of a depthwise convolution, all of which see the same taps; x is what the first of them
+ * reads first. Taps of one row lie a pixel apart. */
+
+typedef struct es_depthwise_tile {
+    const float *x;
+    ptrdiff_t x_row, x_step;        /* floats to the row below, to the next output pixel's input */
+    size_t rows, columns;           /* taps */
+    const float *weights;
+    size_t w_tap, w_row;            /* floats to the next tap, to the next row of taps */
+    size_t channels;                /* a multiple of four */
+    const float *bias;
+    float low, high;
+    float *y;
+    size_t y_row;                   /* floats to the second row of pixels */
+    size_t pixels;
+} es_depthwise_tile;
+
+/* Computes the channels from `first` on. */
+typedef void (*es_depthwise_kernel)(const es_depthwise_tile *tile, size_t first);
+
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 enum { ES_NARROW, ES_WIDE, ES_INDEX_WIDTHS };   /* 16- and 32-bit offsets */
@@ -100,6 +121,10 @@ struct es_isa {
     es_transpose_in transpose_in;
     es_transpose_out transpose_out;
     es_csr_vector_kernel csr_vector_kernel[ES_INDEX_WIDTHS];
+    es_depthwise_kernel depthwise;              /* any taps, one row of pixels */
+    es_depthwise_kernel depthwise3x3[2];        /* stride 1 and 2: two rows of at least two pixels */
+    void (*add)(const float *a, const float *b, float *y, size_t count, float low, float high);
+    void (*mean)(const float *x, float *y, size_t pixels, size_t channels);
 };
 
 static inline size_t es_block_rows(const struct es_isa *isa, es_format format)

@@ -34,7 +34,7 @@ static bool fits(const int32_t *sizes, size_t count)
     return true;
 }
 
-static es_status check_conv(const es_conv *c)
+es_status es_conv_check(const es_conv *c)
 {
     const int32_t positive[] = {c->batch, c->in_h, c->in_w, c->in_c, c->out_h, c->out_w, c->out_c,
                                 c->k_h,   c->k_w,  c->stride_h, c->stride_w};
@@ -121,7 +121,7 @@ es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv,
                        const float *bias, es_op **result)
 {
     *result = NULL;
-    es_status status = check_conv(conv);
+    es_status status = es_conv_check(conv);
     if (status != ES_OK)
         return status;
     if ((unsigned)format >= ES_FORMAT_COUNT || (format == ES_NM4 && (isa->nm == NULL || conv->in_c % 4 != 0)))
@@ -173,7 +173,7 @@ void es_op_destroy(es_op *op)
 
 es_status es_op_reshape(es_op *op, const es_conv *conv)
 {
-    const es_status status = check_conv(conv);
+    const es_status status = es_conv_check(conv);
     if (status != ES_OK)
         return status;
     const es_conv *old = &op->conv;

@@ -68,6 +68,9 @@ typedef struct es_picture {
 
 es_picture es_picture_of(const es_conv *conv);
 
+/* Are all sizes positive, and small enough to be multiplied? */
+es_status es_conv_check(const es_conv *conv);
+
 es_status es_pack_bsr(es_op *op, const float *weights);
 es_status es_bsr_set_width(es_op *op, size_t old_width, size_t new_width);
 es_status es_pack_nm(es_op *op, const float *weights);

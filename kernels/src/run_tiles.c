@@ -28,35 +28,6 @@ size_t es_tiles_scratch(const es_op *op)
     return (size_t)op->conv.batch * picture.height * picture.width * (size_t)op->conv.in_c * sizeof(float);
 }
 
-/* ---- the padded copy ---------------------------------------------------------------------------------------------- */
-
-typedef struct copy {
-    const es_conv *conv;
-    es_picture picture;
-    const float *input;
-    float *padded;
-} copy;
-
-static void copy_row(void *context, size_t index)
-{
-    const copy *job = context;
-    const es_conv *conv = job->conv;
-    const size_t c = (size_t)conv->in_c, row_floats = job->picture.width * c;
-    const size_t image = index / job->picture.height;
-    const ptrdiff_t y = (ptrdiff_t)(index % job->picture.height) - conv->pad_top;
-    float *to = job->padded + index * row_floats;
-    if (y < 0 || y >= conv->in_h) {
-        memset(to, 0, row_floats * sizeof *to);
-        return;
-    }
-    const size_t left = (size_t)conv->pad_left;
-    const size_t copied = es_min((size_t)conv->in_w, job->picture.width - left);
-    memset(to, 0, left * c * sizeof *to);
-    memcpy(to + left * c, job->input + (image * (size_t)conv->in_h + (size_t)y) * (size_t)conv->in_w * c,
-           copied * c * sizeof *to);
-    memset(to + (left + copied) * c, 0, (job->picture.width - left - copied) * c * sizeof *to);
-}
-
 /* ---- tiles -------------------------------------------------------------------------------------------------------- */
 
 void es_store_part(const es_tile *t, const float *whole, int segments, int pixels, size_t height, size_t row)
@@ -253,8 +224,11 @@ void es_run_tiles(const es_op *op, es_pool *pool, const float *input, float *out
 {
     const es_picture picture = es_picture_of(&op->conv);
     if (picture.copied) {
-        copy padded = {.conv = &op->conv, .picture = picture, .input = input, .padded = scratch};
-        es_pool_run(pool, copy_row, &padded, (size_t)op->conv.batch * picture.height);
+        const es_conv *conv = &op->conv;
+        es_pad(pool, &(es_padding){.images = (size_t)conv->batch, .in_h = (size_t)conv->in_h, .in_w = (size_t)conv->in_w,
+                                   .channels = (size_t)conv->in_c, .top = (size_t)conv->pad_top,
+                                   .left = (size_t)conv->pad_left, .out_h = picture.height, .out_w = picture.width},
+               input, scratch);
         input = scratch;
     }
     job j = {.op = op, .table = table_of(op), .input = input, .output = output};

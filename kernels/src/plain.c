@@ -1,0 +1,75 @@
+/* Sums of two tensors, means over pictures and frames of zeros around them. */
+#include "op.h"
+
+enum { PART_FLOATS = 16 * 1024 };
+
+typedef struct sum {
+    const es_isa *isa;
+    const float *a, *b;
+    float *y;
+    size_t count;
+    float low, high;
+} sum;
+
+static void add_part(void *context, size_t index)
+{
+    const sum *s = context;
+    const size_t from = index * PART_FLOATS;
+    s->isa->add(s->a + from, s->b + from, s->y + from, es_min(PART_FLOATS, s->count - from), s->low, s->high);
+}
+
+void es_add(const es_isa *isa, es_pool *pool, const float *a, const float *b, float *y, size_t count, float low,
+            float high)
+{
+    sum s = {.isa = isa, .a = a, .b = b, .y = y, .count = count, .low = low, .high = high};
+    es_pool_run(pool, add_part, &s, es_ceil_div(count, PART_FLOATS));
+}
+
+typedef struct mean {
+    const es_isa *isa;
+    const float *x;
+    float *y;
+    size_t pixels, channels;
+} mean;
+
+static void mean_image(void *context, size_t image)
+{
+    const mean *m = context;
+    m->isa->mean(m->x + image * m->pixels * m->channels, m->y + image * m->channels, m->pixels, m->channels);
+}
+
+void es_mean(const es_isa *isa, es_pool *pool, const float *x, float *y, size_t images, size_t pixels, size_t channels)
+{
+    mean m = {.isa = isa, .x = x, .y = y, .pixels = pixels, .channels = channels};
+    es_pool_run(pool, mean_image, &m, images);
+}
+
+typedef struct pad {
+    es_padding frame;
+    const float *x;
+    float *y;
+} pad;
+
+static void pad_row(void *context, size_t index)
+{
+    const pad *p = context;
+    const es_padding *f = &p->frame;
+    const size_t channels = f->channels, row_floats = f->out_w * channels;
+    const size_t image = index / f->out_h, row = index % f->out_h;
+    float *to = p->y + index * row_floats;
+    if (row < f->top || row - f->top >= f->in_h) {
+        memset(to, 0, row_floats * sizeof *to);
+        return;
+    }
+    const size_t copied = es_min(f->in_w, f->out_w - f->left);
+    memset(to, 0, f->left * channels * sizeof *to);
+    memcpy(to + f->left * channels, p->x + (image * f->in_h + row - f->top) * f->in_w * channels,
+           copied * channels * sizeof *to);
+    memset(to + (f->left + copied) * channels, 0, (f->out_w - f->left - copied) * channels * sizeof *to);
+}
+
+void es_pad(es_pool *pool, const es_padding *frame, const float *x, float *y)
+{
+    pad p = {.frame = *frame, .x = x, .y = y};
+    es_pool_run(pool, pad_row, &p, frame->images * frame->out_h);
+}
