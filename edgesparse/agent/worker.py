@@ -137,11 +137,16 @@ def _delegate(message: wire.Message) -> backends.Delegate | None:
 
 def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:
     """Sparse, and by which kernels, if the csr backend's delegate claimed anything."""
-    claimed = Counter(node["kernel"] for node in report["nodes"] if node["claimed"])
+    claimed = Counter(node["kernel"] for node in report["nodes"] if node["claimed"] and not node["neighbour"])
     if not claimed:
         return None
     kernels = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in claimed.most_common())
-    return {"taken": "sparse", "evidence": f"{sum(claimed.values())} of {len(report['nodes'])} operators: {kernels}"}
+    candidates = sum(node["format"] is not None or not node["claimed"] for node in report["nodes"])
+    evidence = f"{sum(claimed.values())} of {candidates} operators: {kernels}"
+    neighbours = sum(node["claimed"] and node["neighbour"] for node in report["nodes"])
+    if neighbours:
+        evidence += f"; {neighbours} dense ones with them"
+    return {"taken": "sparse", "evidence": evidence}
 
 
 def _left(report: dict[str, Any]) -> str:

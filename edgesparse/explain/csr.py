@@ -23,6 +23,7 @@ from edgesparse.boards.types import BoardType
 from edgesparse.convert.flatbuffer import FlatModel
 from edgesparse.errors import UsageError
 from edgesparse.explain import builtin, xnnpack
+from edgesparse.explain.forecast import Path as KernelPath
 from edgesparse.explain.forecast import PathForecast
 from edgesparse.explain.runtimes import Runtime
 
@@ -58,9 +59,10 @@ def forecast(
     rest = xnnpack.forecast(model, board, runtime, weighted, without=claimed | _swallowed(model, claimed))
     found = {index: path for index, path in rest.items() if index not in claimed}
     for index, node in nodes.items():
-        if node["claimed"]:
-            kernel = node["kernel"] or f"edgesparse {node['format']}"
-            found[index] = PathForecast(path="sparse", kernel=kernel, reason=node["reason"])
+        if node["claimed"] and index in weighted:
+            kernel = node["kernel"] or f"edgesparse {node['format'] or 'dense'}"
+            path: KernelPath = "dense" if node["neighbour"] else "sparse"
+            found[index] = PathForecast(path=path, kernel=kernel, reason=node["reason"])
         elif index in found and found[index].path == "dense":
             found[index] = msgspec.structs.replace(found[index], reason=node["reason"], cure="", spoiler=None)
     return found

@@ -94,13 +94,14 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
 
     `predicted_saving_ms` is dense less sparse over the operators that were claimed; None where one has no prediction.
     """
-    claimed = [node for node in report["nodes"] if node["claimed"]]
+    claimed = [node for node in report["nodes"] if node["claimed"] and not node["neighbour"]]
     predicted = [(node.get("dense_us"), node.get("sparse_us")) for node in claimed]
     known = all(dense is not None and sparse is not None for dense, sparse in predicted)
     return {
         "isa": report.get("isa"),
-        "considered": len(report["nodes"]),
+        "considered": sum(not (node["claimed"] and node["neighbour"]) for node in report["nodes"]),
         "claimed": len(claimed),
+        "neighbours": sum(node["claimed"] and node["neighbour"] for node in report["nodes"]),
         "kernels": dict(Counter(str(node["kernel"]) for node in claimed).most_common()),
         "packing_ms": report.get("packing_ms"),
         "packed_bytes": report.get("packed_bytes"),

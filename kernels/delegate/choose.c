@@ -221,7 +221,7 @@ static void claim_neighbours(const es_graph *graph, const es_options *options, i
                 leave(choice, status);
                 continue;
             }
-            choice->claimed = found = true;
+            choice->claimed = choice->neighbour = found = true;
             name_plain(options, choice);
             snprintf(choice->reason, sizeof choice->reason, "%s",
                      pad ? "done by the convolutions behind it" : "taken with the claimed operators around it");

@@ -12,13 +12,13 @@ typedef struct es_choice {
     const char *output;                 /* name of the output tensor, may be NULL */
     es_operator operator_;
     es_operator_constants constants;
-    bool neighbour;                     /* has no sparse kernel: claimed for what is around it, or not at all */
-    bool considered;                    /* the kernels could run it; unless a neighbour, density and decision are set */
+    bool neighbour;                     /* claimed for what is around it, or not at all */
+    bool considered;                    /* the kernels could run it */
     bool left_whole;                    /* with its cluster, to XNNPACK */
     bool claimed;
     double density;
     es_zeros zeros;
-    es_decision decision;
+    es_decision decision;               /* ES_FORMAT_NONE: it has no sparse kernel, or was not weighed */
     char kernel[64];
     char reason[192];
     es_op *op;                          /* packed; NULL unless claimed and not planned only */

@@ -213,14 +213,14 @@ static size_t place_inner_tensors(island *is, const size_t *bytes)
 
 static bool grow_scratch(es_delegate *delegate, size_t bytes)
 {
-    if (bytes <= delegate->scratch_bytes)
+    if (delegate->scratch != NULL && bytes <= delegate->scratch_bytes)
         return true;
-    char *grown = aligned_alloc(ALIGNMENT, round_up(bytes));
+    char *grown = aligned_alloc(ALIGNMENT, round_up(bytes + 1));
     if (grown == NULL)
         return false;
     free(delegate->scratch);
     delegate->scratch = grown;
-    delegate->scratch_bytes = round_up(bytes);
+    delegate->scratch_bytes = round_up(bytes + 1);
     return true;
 }
 

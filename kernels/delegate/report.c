@@ -27,9 +27,10 @@ static void write_choice(FILE *file, const es_choice *c)
 {
     fprintf(file, "{\"node\": %d, \"op\": \"%s\", \"output\": ", c->node, c->name);
     write_text(file, c->output);
-    fprintf(file, ", \"claimed\": %s, \"kernel\": ", c->claimed ? "true" : "false");
+    fprintf(file, ", \"claimed\": %s, \"neighbour\": %s, \"kernel\": ", c->claimed ? "true" : "false",
+            c->neighbour ? "true" : "false");
     write_text(file, c->kernel[0] != '\0' ? c->kernel : NULL);
-    if (c->considered && !c->neighbour)
+    if (c->decision.format != ES_FORMAT_NONE)
         fprintf(file, ", \"format\": \"%s\", \"density\": %.6f, \"sparse_us\": %.3f, \"dense_us\": %.3f",
                 es_format_name(c->decision.format), c->density, c->decision.sparse_us, c->decision.dense_us);
     else

@@ -74,8 +74,12 @@ static void make_tensor(fake_model *model, bytes *b)
     static const uint8_t pattern[] = {0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0};
     uint8_t values[MOST_DATA + 16];
     const uint8_t density = take_byte(b);
-    for (size_t i = 0; i < size; i += 4)
+    for (size_t i = 0; i < size; i += 4) {
+        const int32_t number = type == TFL_INT32 && i < 64 ? take_number(b) : 0;    /* paddings, axes */
         memcpy(values + i, pattern + (i * 7 % 251 < density ? i % 16 : 4), 4);
+        if (type == TFL_INT32)
+            memcpy(values + i, &number, 4);
+    }
     fake_data(model, tensor, values, size);
 }
 
@@ -96,13 +100,15 @@ static void make_node(fake_model *model, bytes *b)
         inputs[i] = take_index(model, b);
     const int output = take_index(model, b);
     /* Padding, strides, activation, dilation; for a fully connected layer: activation, format, keep_num_dims. */
-    const size_t param_count = take_below(b, 8);
+    const size_t param_count = take_below(b, 9);
     for (size_t i = 0; i < param_count; ++i)
         params[i] = take_number(b);
+    if (code == TFL_MEAN)
+        params[0] &= 1;                 /* a bool */
     tfl_fully_connected_params fc = {.activation = params[0], .weights_format = params[1], .keep_num_dims = params[2] & 1};
     const bool fully = code == TFL_FULLY_CONNECTED;
     const int node = fake_node_add(model, code, (int)input_count, inputs, output,
-                                   param_count == 7 ? NULL : fully ? (void *)&fc : params,
+                                   param_count == 8 ? NULL : fully ? (void *)&fc : params,
                                    fully ? sizeof fc : sizeof params);
     const size_t extra = take_below(b, 16);
     if (node >= 0 && extra >= 14) {
@@ -155,6 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t n = take_below(&b, 12); n > 0; --n)
         make_node(model, &b);
     model->output = take_index(model, &b);
+    model->islands_only = true;
     if (fake_apply(model, delegate) == TFL_OK && fake_allocate(model) == TFL_OK && quick(model)) {
         fill_inputs(model);
         fake_invoke(model);

@@ -98,7 +98,8 @@ static bool expand_seed(random_state *r, int half, seed *s)
 
 /* ---- models: as fuzz_delegate.c reads them ------------------------------------------------------------------------- */
 
-enum { FLOAT32 = 0, FLOAT16 = 3, CONSTANT = 0, COMPUTED = 1, CONV = 0, FC = 1, DENSIFY = 2, DEQUANTIZE = 3 };
+enum { FLOAT32 = 0, FLOAT16 = 3, INT32 = 4, CONSTANT = 0, COMPUTED = 1 };
+enum { CONV = 0, FC = 1, DENSIFY = 2, DEQUANTIZE = 3, PAD = 6, DEPTHWISE = 7, MEAN = 8, ADD = 9 };
 
 static void put_tensor(seed *s, int type, int allocation, const int32_t *shape, size_t rank)
 {
@@ -209,6 +210,49 @@ static void fully_connected_seed(random_state *r, seed *s, int keep, int sparse)
     put_byte(s, 0), put_number(s, 7);
 }
 
+static void put_ints(seed *s, const int32_t *shape, size_t rank, const int32_t *values, size_t count)
+{
+    put_byte(s, INT32);
+    put_byte(s, CONSTANT);
+    put_numbers(s, shape, rank);
+    put_byte(s, 0);
+    put_number(s, 0);
+    put_byte(s, 0);
+    for (size_t i = 0; i < count; ++i)
+        put_number(s, values[i]);
+}
+
+/* conv 1x1 -> depthwise -> ADD the conv's output -> PAD -> conv 3x3 -> MEAN. */
+static void block_seed(seed *s, size_t isa)
+{
+    const int32_t picture[] = {1, 4, 5, 8}, a[] = {8, 1, 1, 8}, d[] = {1, 3, 3, 8}, c[] = {8, 3, 3, 8};
+    const int32_t padded[] = {1, 6, 6, 8}, last[] = {1, 4, 4, 8}, flat[] = {1, 8};
+    const int32_t pad_shape[] = {4, 2}, pads[] = {0, 0, 1, 1, 0, 1, 0, 0}, axes_shape[] = {2}, axes[] = {1, 2};
+    put_options(s, isa);
+    put_byte(s, 12);
+    put_tensor(s, FLOAT32, COMPUTED, picture, 4);       /* 0 */
+    put_tensor(s, FLOAT32, CONSTANT, a, 4);             /* 1 */
+    put_tensor(s, FLOAT32, CONSTANT, d, 4);             /* 2 */
+    put_tensor(s, FLOAT32, CONSTANT, c, 4);             /* 3 */
+    put_ints(s, pad_shape, 2, pads, 8);                 /* 4 */
+    put_ints(s, axes_shape, 1, axes, 2);                /* 5 */
+    put_tensor(s, FLOAT32, COMPUTED, picture, 4);       /* 6: conv */
+    put_tensor(s, FLOAT32, COMPUTED, picture, 4);       /* 7: depthwise */
+    put_tensor(s, FLOAT32, COMPUTED, picture, 4);       /* 8: sum */
+    put_tensor(s, FLOAT32, COMPUTED, padded, 4);        /* 9 */
+    put_tensor(s, FLOAT32, COMPUTED, last, 4);          /* 10 */
+    put_tensor(s, FLOAT32, COMPUTED, flat, 2);          /* 11 */
+    put_byte(s, 6);
+    put_node(s, CONV, (const int32_t[]){0, 1}, 2, 6, (const int32_t[]){1, 1, 1, 3, 1, 1}, 6);
+    put_node(s, DEPTHWISE, (const int32_t[]){6, 2}, 2, 7, (const int32_t[]){1, 1, 1, 1, 1, 1, 1}, 7);
+    put_node(s, ADD, (const int32_t[]){7, 6}, 2, 8, (const int32_t[]){1}, 1);
+    put_node(s, PAD, (const int32_t[]){8, 4}, 2, 9, NULL, 0);
+    put_node(s, CONV, (const int32_t[]){9, 3}, 2, 10, (const int32_t[]){2, 1, 1, 0, 1, 1}, 6);
+    put_node(s, MEAN, (const int32_t[]){10, 5}, 2, 11, (const int32_t[]){0}, 1);
+    put_number(s, 11);
+    put_byte(s, 1), put_number(s, 9);       /* then higher */
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -231,6 +275,11 @@ int main(int argc, char **argv)
     for (int n = 0; n < 4; ++n) {
         seed s = {.size = 0};
         fully_connected_seed(&r, &s, n % 2, n / 2);
+        write_seed(argv[1], "fuzz_delegate", number++, &s);
+    }
+    for (size_t isa = 3; isa < 5; ++isa) {
+        seed s = {.size = 0};
+        block_seed(&s, isa);
         write_seed(argv[1], "fuzz_delegate", number++, &s);
     }
     return 0;

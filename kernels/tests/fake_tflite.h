@@ -26,6 +26,7 @@ typedef struct fake_model {
     size_t node_count;
     tfl_int_array *plan;
     int output;                         /* the model's own, -1: none */
+    bool islands_only;
     char error[1024];                   /* the last one reported */
 } fake_model;
 
@@ -44,7 +45,7 @@ void fake_sparsity(fake_model *model, int tensor, const es_sparsity *sparsity);
 /* The delegate's Prepare; then each island's prepare, and memory for all tensors that have a size and no data. */
 tfl_status fake_apply(fake_model *model, tfl_delegate *delegate);
 tfl_status fake_allocate(fake_model *model);
-/* Runs islands, and of TFLite's own operators RELU alone. */
+/* Runs islands, and unless islands_only is set, of TFLite's own operators RELU and PAD, whose tensors have to be right. */
 tfl_status fake_invoke(fake_model *model);
 size_t fake_islands(const fake_model *model);
 

@@ -245,6 +245,157 @@ static void test_fully_connected(storage kind, bool keep, int batch)
     free(w);
 }
 
+/* ---- neighbours ------------------------------------------------------------------------------------------------------ */
+
+/* What happens to the tensor between PAD and the convolution behind it. */
+typedef enum padded_use { ONLY_THE_CONV, ALSO_AN_OUTPUT, ALSO_A_RELU, IN_AN_EARLIER_ISLAND, USES } padded_use;
+
+static int activation(fake_model *model, int h, int w, int c)
+{
+    const int shape[] = {1, h, w, c};
+    return fake_tensor(model, TFL_FLOAT32, 2, 4, shape);
+}
+
+static int int_constant(fake_model *model, int rank, const int *shape, size_t count, const int32_t *values)
+{
+    const int tensor = fake_tensor(model, TFL_INT32, TFL_MMAP_RO, rank, shape);
+    fake_data(model, tensor, values, count * sizeof *values);
+    return tensor;
+}
+
+/* What the model computes, in plain C: `result` receives eight floats. */
+static void reference_block(const float *wa, const float *wd, const float *wb, const float *wc, const float *wf, const float *x,
+                            expected *result)
+{
+    enum { PIXELS = 30 };
+    static const float bias[16] = {0.25f, -0.5f, 1};
+    const es_conv a = {.batch = 1, .in_h = 5, .in_w = 6, .in_c = 8, .out_h = 5, .out_w = 6, .out_c = 16, .k_h = 1, .k_w = 1,
+                       .stride_h = 1, .stride_w = 1, .low = 0, .high = 6};
+    es_conv d = a, b = a, c = a, f = a;
+    float *wide = calloc(16 * 9 * 16, sizeof *wide), *one = calloc(PIXELS * 16, sizeof *one), *two = calloc(PIXELS * 16, sizeof *two);
+    expected *e = calloc(PIXELS * 16, sizeof *e);
+    reference_conv(&a, wa, NULL, x, e);
+    for (int i = 0; i < PIXELS * 16; ++i)
+        one[i] = (float)e[i].value;
+    for (int o = 0; o < 16; ++o)                /* a depthwise convolution is a dense one with zeros elsewhere */
+        for (int t = 0; t < 9; ++t)
+            wide[(o * 9 + t) * 16 + o] = wd[t * 16 + o];
+    d.in_c = 16, d.k_h = d.k_w = 3;
+    es_conv_same(&d);
+    reference_conv(&d, wide, bias, one, e);
+    for (int i = 0; i < PIXELS * 16; ++i)
+        two[i] = (float)e[i].value;
+    b.in_c = 16, b.out_c = 8, b.low = -INFINITY, b.high = INFINITY;
+    reference_conv(&b, wb, NULL, two, e);
+    for (int i = 0; i < PIXELS * 8; ++i) {
+        const float sum = (float)e[i].value + x[i];
+        one[i] = sum > 0 ? sum : 0;
+    }
+    c.in_c = c.out_c = 8, c.k_h = c.k_w = 3, c.stride_h = c.stride_w = 2, c.pad_top = 1, c.pad_left = 0, c.out_h = 3, c.out_w = 3;
+    c.low = -INFINITY, c.high = INFINITY;
+    reference_conv(&c, wc, NULL, one, e);
+    for (int o = 0; o < 8; ++o) {
+        double sum = 0;
+        for (int p = 0; p < 9; ++p)
+            sum += e[p * 8 + o].value;
+        two[o] = (float)(sum / 9);
+    }
+    f.in_c = f.out_c = 8, f.in_h = f.in_w = f.out_h = f.out_w = 1, f.low = -INFINITY, f.high = INFINITY;
+    reference_conv(&f, wf, NULL, two, result);
+    free(wide), free(one), free(two), free(e);
+}
+
+/* conv 1x1 -> depthwise -> conv 1x1 -> ADD the input -> PAD -> conv 3x3 -> MEAN -> fully connected: one island, whoever
+ * else reads what the PAD makes. */
+static void test_block(padded_use use, int threads)
+{
+    fake_model *model = fake_new();
+    model->context.recommended_num_threads = threads;
+    static const float bias_values[16] = {0.25f, -0.5f, 1};
+    const int shape_a[] = {16, 1, 1, 8}, shape_d[] = {1, 3, 3, 16}, shape_b[] = {8, 1, 1, 16}, shape_c[] = {8, 3, 3, 8};
+    const int shape_f[] = {8, 8}, shape_bias[] = {16}, shape_pads[] = {4, 2}, shape_axes[] = {2}, flat[] = {1, 8};
+    float *wa = sparse_weights(16 * 8, 0.3), *wd = sparse_weights(9 * 16, 1), *wb = sparse_weights(8 * 16, 0.3);
+    float *wc = sparse_weights(8 * 72, 0.2), *wf = sparse_weights(64, 0.3);
+    const int32_t pads[] = {0, 0, 1, 1, 0, 1, 0, 0}, axes[] = {2, 1};
+    const int x = activation(model, 5, 6, 8);
+    const int a = add_constant(model, PLAIN, 4, shape_a, wa), d = add_constant(model, PLAIN, 4, shape_d, wd);
+    const int b = add_constant(model, SPARSE, 4, shape_b, wb), c = add_constant(model, PLAIN, 4, shape_c, wc);
+    const int f = add_constant(model, PLAIN, 2, shape_f, wf), bias = add_constant(model, PLAIN, 1, shape_bias, bias_values);
+    const int p = int_constant(model, 2, shape_pads, 8, pads), m = int_constant(model, 1, shape_axes, 2, axes);
+    const int ta = activation(model, 5, 6, 16), td = activation(model, 5, 6, 16), tb = activation(model, 5, 6, 8);
+    const int ts = activation(model, 5, 6, 8), tp = activation(model, 7, 7, 8), tc = activation(model, 3, 3, 8);
+    const int tm = fake_tensor(model, TFL_FLOAT32, 2, 2, flat), out = fake_tensor(model, TFL_FLOAT32, 2, 2, flat);
+    const int side_in = activation(model, 7, 7, 8), side = activation(model, 7, 7, 8);
+    const tfl_conv_params conv6 = {.padding = TFL_SAME, .stride_width = 1, .stride_height = 1, .activation = 3, .dilation_width = 1,
+                                   .dilation_height = 1};
+    tfl_conv_params conv = conv6, strided = conv6;
+    conv.activation = strided.activation = 0;
+    strided.padding = TFL_VALID, strided.stride_width = strided.stride_height = 2;
+    const tfl_depthwise_params depthwise = {.padding = TFL_SAME, .stride_width = 1, .stride_height = 1, .depth_multiplier = 1,
+                                            .activation = 3, .dilation_width = 1, .dilation_height = 1};
+    const tfl_add_params add = {.activation = 1};
+    const tfl_reducer_params mean = {.keep_dims = false};
+    const tfl_fully_connected_params fc = {0};
+    fake_node_add(model, TFL_CONV_2D, 2, (const int[]){x, a}, ta, &conv6, sizeof conv6);
+    fake_node_add(model, TFL_DEPTHWISE_CONV_2D, 3, (const int[]){ta, d, bias}, td, &depthwise, sizeof depthwise);
+    fake_node_add(model, TFL_CONV_2D, 2, (const int[]){td, b}, tb, &conv, sizeof conv);
+    fake_node_add(model, TFL_ADD, 2, (const int[]){tb, x}, ts, &add, sizeof add);
+    fake_node_add(model, TFL_PAD, 2, (const int[]){ts, p}, tp, NULL, 0);
+    if (use == ALSO_A_RELU || use == IN_AN_EARLIER_ISLAND)
+        fake_node_add(model, TFL_RELU, 1, use == ALSO_A_RELU ? &tp : &side_in, side, NULL, 0);
+    fake_node_add(model, TFL_CONV_2D, 2, (const int[]){tp, c}, tc, &strided, sizeof strided);
+    fake_node_add(model, TFL_MEAN, 2, (const int[]){tc, m}, tm, &mean, sizeof mean);
+    fake_node_add(model, TFL_FULLY_CONNECTED, 2, (const int[]){tm, f}, out, &fc, sizeof fc);
+    model->output = use == ALSO_AN_OUTPUT ? tp : out;
+    char what[64];
+    snprintf(what, sizeof what, "use %d, %d threads", (int)use, threads);
+    tfl_delegate *delegate = create("claim", "all");
+    const bool split = use == ALSO_A_RELU || use == IN_AN_EARLIER_ISLAND;
+    if (CHECK(fake_apply(model, delegate) == TFL_OK, "%s: %s", what, model->error) &&
+        CHECK(fake_islands(model) == 1 + (size_t)split, "%s: %zu islands", what, fake_islands(model)) &&
+        CHECK(fake_allocate(model) == TFL_OK, "%s: %s", what, model->error)) {
+        float *values = random_floats(5 * 6 * 8);
+        memcpy(model->tensors[x].data, values, 5 * 6 * 8 * sizeof *values);
+        if (model->tensors[side_in].data != NULL)
+            memset(model->tensors[side_in].data, 0, model->tensors[side_in].bytes);
+        CHECK(fake_invoke(model) == TFL_OK, "%s: %s", what, model->error);
+        expected e[8];
+        reference_block(wa, wd, wb, wc, wf, values, e);
+        for (int i = 0; i < 8; ++i)
+            e[i].size += 100;       /* rounding of five layers */
+        if (use == ALSO_AN_OUTPUT) {
+            const float *padded = model->tensors[tp].data;
+            double border = 0, inner = 0;
+            for (int i = 0; padded != NULL && i < 7 * 7 * 8; ++i)
+                *(i < 7 * 8 || i >= 6 * 7 * 8 || i / 8 % 7 == 6 ? &border : &inner) += fabs((double)padded[i]);
+            CHECK(padded != NULL && border == 0 && inner > 0, "%s: border %g, inside %g", what, border, inner);
+        } else {
+            check_tensor(model, out, e, 8, what);
+        }
+        free(values);
+    }
+    fake_free(model);
+    tflite_plugin_destroy_delegate(delegate);
+    free(wa), free(wd), free(wb), free(wc), free(wf);
+}
+
+/* Nothing around a depthwise convolution is claimed: neither is it. */
+static void test_alone(void)
+{
+    fake_model *model = fake_new();
+    const int shape[] = {1, 3, 3, 16};
+    float *w = sparse_weights(9 * 16, 0.1);
+    const int x = activation(model, 5, 6, 16), y = activation(model, 5, 6, 16), d = add_constant(model, PLAIN, 4, shape, w);
+    const tfl_depthwise_params params = {.padding = TFL_SAME, .stride_width = 1, .stride_height = 1, .depth_multiplier = 1,
+                                         .dilation_width = 1, .dilation_height = 1};
+    fake_node_add(model, TFL_DEPTHWISE_CONV_2D, 2, (const int[]){x, d}, y, &params, sizeof params);
+    tfl_delegate *delegate = create("claim", "all");
+    CHECK(fake_apply(model, delegate) == TFL_OK && fake_islands(model) == 0, "%s", model->error);
+    fake_free(model);
+    tflite_plugin_destroy_delegate(delegate);
+    free(w);
+}
+
 /* ---- what must be left or refused ---------------------------------------------------------------------------------- */
 
 typedef void (*spoil)(fake_model *model, tfl_conv_params *params);
@@ -391,6 +542,10 @@ int main(void)
             for (int batch = 1; batch < 20; batch += 6)
                 test_fully_connected(kind, keep, batch);
     }
+    for (padded_use use = 0; use < USES; ++use)
+        for (int threads = 1; threads < 4; threads += 2)
+            test_block(use, threads);
+    test_alone();
 #define LEFT(how) test_left(how, #how)
     LEFT(dilate), LEFT(no_stride), LEFT(odd_padding), LEFT(odd_activation), LEFT(grouped), LEFT(int8_input);
     LEFT(dynamic_input), LEFT(computed_weights), LEFT(wrong_output), LEFT(zero_channels);
