@@ -207,8 +207,10 @@ void es_pad(es_pool *pool, const es_padding *frame, const float *x, float *y);
 es_status es_pool_create(size_t threads, es_pool **pool);
 void es_pool_destroy(es_pool *pool);
 size_t es_pool_threads(const es_pool *pool);    /* of NULL: 1 */
-/* Calls task(context, i) once for each i < count, on all threads, and returns when all are done. One caller at a time. */
-void es_pool_run(es_pool *pool, void (*task)(void *context, size_t index), void *context, size_t count);
+/* Calls task(context, part, thread) once for each part < count, on all threads, and returns when all are done. `thread`, below
+ * the number of threads, runs one part at a time. One caller at a time. */
+typedef void (*es_task)(void *context, size_t part, size_t thread);
+void es_pool_run(es_pool *pool, es_task task, void *context, size_t count);
 
 #ifdef __cplusplus
 }

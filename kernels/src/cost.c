@@ -83,7 +83,9 @@ static double load_cycles(const cost *c, double bytes)
 static double dense_cycles(const cost *c, const es_conv *conv, double rows, double columns)
 {
     const double pixels = (double)es_pixels(conv);
-    const double multiply = rows * columns * pixels / c->lanes * c->dense;
+    /* XNNPACK goes to each tap through a pointer, which tells where a tap has few channels. */
+    const double taps = es_pointwise(conv) ? 1 : 1 + 1.5 / conv->in_c;
+    const double multiply = rows * columns * pixels / c->lanes * c->dense * taps;
     return larger(multiply, load_cycles(c, rows * columns * sizeof(float)));
 }
 
@@ -168,7 +170,8 @@ double es_crossing_us(const char *target, int threads)
 double es_depthwise_gain_us(const char *target, const es_conv *conv)
 {
     const cost *c = cost_of(target);
-    return c == NULL ? 0 : (double)es_pixels(conv) * conv->out_c * conv->k_h * conv->k_w / c->lanes *
+    /* With a stride there is little to share between outputs. */
+    return c == NULL || conv->stride_h > 1 ? 0 : (double)es_pixels(conv) * conv->out_c * conv->k_h * conv->k_w / c->lanes *
                                c->depthwise_gain / cycles_per_us;
 }
 

@@ -171,8 +171,9 @@ static void run_columns(const job *j, size_t image, int32_t row, bool inner)
 
 /* A part is two rows, or three if an odd one is left: the second pair overlaps the first then. Rows that see less than all
  * taps are parts of their own. */
-static void run_part(void *context, size_t index)
+static void run_part(void *context, size_t index, size_t thread)
 {
+    (void)thread;
     const job *j = context;
     const es_conv *conv = &j->dw->conv;
     const size_t image = index / j->parts;

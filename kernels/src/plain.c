@@ -11,8 +11,9 @@ typedef struct sum {
     float low, high;
 } sum;
 
-static void add_part(void *context, size_t index)
+static void add_part(void *context, size_t index, size_t thread)
 {
+    (void)thread;
     const sum *s = context;
     const size_t from = index * PART_FLOATS;
     s->isa->add(s->a + from, s->b + from, s->y + from, es_min(PART_FLOATS, s->count - from), s->low, s->high);
@@ -32,8 +33,9 @@ typedef struct mean {
     size_t pixels, channels;
 } mean;
 
-static void mean_image(void *context, size_t image)
+static void mean_image(void *context, size_t image, size_t thread)
 {
+    (void)thread;
     const mean *m = context;
     m->isa->mean(m->x + image * m->pixels * m->channels, m->y + image * m->channels, m->pixels, m->channels);
 }
@@ -50,8 +52,9 @@ typedef struct pad {
     float *y;
 } pad;
 
-static void pad_row(void *context, size_t index)
+static void pad_row(void *context, size_t index, size_t thread)
 {
+    (void)thread;
     const pad *p = context;
     const es_padding *f = &p->frame;
     const size_t channels = f->channels, row_floats = f->out_w * channels;

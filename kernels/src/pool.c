@@ -1,26 +1,42 @@
-/* A pool of threads for one model: one job at a time, its parts handed out by a counter. A worker that finds no new job
- * looks for one for some tens of microseconds, the time between two operators, and then sleeps on a condition. */
+#define _POSIX_C_SOURCE 199309L     /* clock_gettime */
+/* A pool of threads for one model: one job at a time. Each thread starts on a range of parts of its own, the same share of
+ * every job, so that what it wrote in one operator it finds in its caches in the next; when it is through it helps the
+ * others. A worker that finds no new job looks for one for a tenth of a millisecond, longer than what lies between two
+ * operators or two inferences in a row, and then sleeps on a condition: waking it takes as long as a small operator. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "edgesparse.h"
 
-enum { SPINS = 2000 };
+enum { WAIT_NS = 100 * 1000, LOOKS = 64 };    /* the clock is read once in so many looks */
+
+enum { CACHE_LINE = 64 };
+
+typedef struct range {
+    _Alignas(CACHE_LINE) atomic_size_t next;    /* part to be taken */
+    size_t end;
+} range;
+
+typedef struct worker {
+    es_pool *pool;
+    pthread_t thread;
+    size_t number;              /* the caller's own is 0 */
+} worker;
 
 struct es_pool {
     size_t threads;             /* the caller's included */
     size_t started;
-    pthread_t *workers;
+    worker *workers;
+    range *ranges;              /* one per thread */
     pthread_mutex_t lock;
     pthread_cond_t job_given, job_done;
     atomic_uint_fast64_t job;   /* counts jobs; a change is a new one */
-    atomic_size_t next;         /* part of the job to be taken */
-    atomic_size_t busy;         /* workers that have not finished the job */
+    atomic_uint_fast64_t busy;         /* workers that have not finished the job */
     atomic_bool stop;
-    void (*task)(void *, size_t);
+    es_task task;
     void *context;
-    size_t count;
 };
 
 static inline void relax(void)
@@ -32,24 +48,42 @@ static inline void relax(void)
 #endif
 }
 
-static void take_parts(es_pool *pool)
+/* Looks at `value` until it is not `old` or the time is up; returns what it is. */
+static uint_fast64_t wait_while(const atomic_uint_fast64_t *value, uint_fast64_t old)
 {
-    size_t index;
-    while ((index = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < pool->count)
-        pool->task(pool->context, index);
+    struct timespec begin = {0}, now;
+    for (int looks = 0;; ++looks) {
+        const uint_fast64_t found = atomic_load_explicit(value, memory_order_acquire);
+        if (found != old)
+            return found;
+        relax();
+        if (looks % LOOKS != 0)
+            continue;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (looks == 0)
+            begin = now;
+        else if ((now.tv_sec - begin.tv_sec) * 1000000000LL + now.tv_nsec - begin.tv_nsec > WAIT_NS)
+            return old;
+    }
+}
+
+static void take_parts(es_pool *pool, size_t number)
+{
+    for (size_t i = 0; i < pool->threads; ++i) {
+        range *r = &pool->ranges[(number + i) % pool->threads];
+        size_t index;
+        while ((index = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed)) < r->end)
+            pool->task(pool->context, index, number);
+    }
 }
 
 /* Returns the number of the next job after `seen`. */
 static uint_fast64_t wait_for_job(es_pool *pool, uint_fast64_t seen)
 {
-    for (int i = 0; i < SPINS; ++i) {
-        const uint_fast64_t job = atomic_load_explicit(&pool->job, memory_order_acquire);
-        if (job != seen)
-            return job;
-        relax();
-    }
+    uint_fast64_t job = wait_while(&pool->job, seen);
+    if (job != seen)
+        return job;
     pthread_mutex_lock(&pool->lock);
-    uint_fast64_t job;
     while ((job = atomic_load_explicit(&pool->job, memory_order_acquire)) == seen)
         pthread_cond_wait(&pool->job_given, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
@@ -58,13 +92,14 @@ static uint_fast64_t wait_for_job(es_pool *pool, uint_fast64_t seen)
 
 static void *work(void *argument)
 {
-    es_pool *pool = argument;
+    const worker *self = argument;
+    es_pool *pool = self->pool;
     uint_fast64_t seen = 0;
     for (;;) {
         seen = wait_for_job(pool, seen);
         if (atomic_load_explicit(&pool->stop, memory_order_acquire))
             return NULL;
-        take_parts(pool);
+        take_parts(pool, self->number);
         if (atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_acq_rel) == 1) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->job_done);
@@ -89,18 +124,24 @@ es_status es_pool_create(size_t threads, es_pool **result)
         return ES_OUT_OF_MEMORY;
     pool->threads = threads > 1 ? threads : 1;
     pool->workers = calloc(pool->threads, sizeof *pool->workers);
-    if (pool->workers == NULL) {
+    pool->ranges = aligned_alloc(CACHE_LINE, pool->threads * sizeof *pool->ranges);
+    if (pool->workers == NULL || pool->ranges == NULL) {
+        free(pool->workers);
+        free(pool->ranges);
         free(pool);
         return ES_OUT_OF_MEMORY;
     }
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->job_given, NULL);
     pthread_cond_init(&pool->job_done, NULL);
-    for (; pool->started + 1 < pool->threads; ++pool->started)
-        if (pthread_create(&pool->workers[pool->started], NULL, work, pool) != 0) {
+    for (; pool->started + 1 < pool->threads; ++pool->started) {
+        worker *w = &pool->workers[pool->started];
+        *w = (worker){.pool = pool, .number = pool->started + 1};
+        if (pthread_create(&w->thread, NULL, work, w) != 0) {
             es_pool_destroy(pool);
             return ES_THREADS;
         }
+    }
     *result = pool;
     return ES_OK;
 }
@@ -112,11 +153,12 @@ void es_pool_destroy(es_pool *pool)
     atomic_store_explicit(&pool->stop, true, memory_order_release);
     give_job(pool);
     for (size_t i = 0; i < pool->started; ++i)
-        pthread_join(pool->workers[i], NULL);
+        pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->job_done);
     pthread_cond_destroy(&pool->job_given);
     pthread_mutex_destroy(&pool->lock);
     free(pool->workers);
+    free(pool->ranges);
     free(pool);
 }
 
@@ -125,25 +167,26 @@ size_t es_pool_threads(const es_pool *pool)
     return pool == NULL ? 1 : pool->threads;
 }
 
-void es_pool_run(es_pool *pool, void (*task)(void *, size_t), void *context, size_t count)
+void es_pool_run(es_pool *pool, es_task task, void *context, size_t count)
 {
     if (pool == NULL || pool->threads == 1 || count <= 1) {
         for (size_t i = 0; i < count; ++i)
-            task(context, i);
+            task(context, i, 0);
         return;
     }
     pool->task = task;
     pool->context = context;
-    pool->count = count;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    for (size_t t = 0; t < pool->threads; ++t) {
+        atomic_store_explicit(&pool->ranges[t].next, count * t / pool->threads, memory_order_relaxed);
+        pool->ranges[t].end = count * (t + 1) / pool->threads;
+    }
     atomic_store_explicit(&pool->busy, pool->started, memory_order_relaxed);
     give_job(pool);
-    take_parts(pool);
-    for (int i = 0; i < SPINS; ++i) {
-        if (atomic_load_explicit(&pool->busy, memory_order_acquire) == 0)
-            return;
-        relax();
-    }
+    take_parts(pool, 0);
+    /* The others are in their last parts: they take no longer than one. */
+    for (uint_fast64_t busy; (busy = atomic_load_explicit(&pool->busy, memory_order_acquire)) != 0;)
+        if (wait_while(&pool->busy, busy) == busy)
+            break;
     pthread_mutex_lock(&pool->lock);
     while (atomic_load_explicit(&pool->busy, memory_order_acquire) != 0)
         pthread_cond_wait(&pool->job_done, &pool->lock);

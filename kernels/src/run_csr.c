@@ -1,6 +1,5 @@
 /* Runs csr. For vectors of pixels: tiles of pixels, each transposed panel by panel, multiplied, and transposed back. For a
  * single pixel: dot products. */
-#include <stdatomic.h>
 #include <string.h>
 
 #include "op.h"
@@ -49,7 +48,6 @@ typedef struct job {
     const float *input;
     float *output, *scratch;
     size_t tiles;
-    atomic_size_t next;
 } job;
 
 /* Where output pixel `index` of the tap at (ky, kx) reads. */
@@ -88,9 +86,11 @@ static void load_panel(const job *j, size_t first, size_t pixels, size_t width, 
     }
 }
 
-static void run_tile(const job *j, size_t index, float *panel, float *sums)
+static void run_tile(void *context, size_t index, size_t thread)
 {
+    const job *j = context;
     const es_op *op = j->op;
+    float *panel = j->scratch + thread * (panel_floats(op) + sum_floats(op)), *sums = panel + panel_floats(op);
     const es_isa *isa = op->isa;
     const size_t pixels_all = es_pixels(&op->conv), vectors_all = es_ceil_div(pixels_all, isa->csr_vector);
     const size_t first_vector = vectors_all * index / j->tiles;
@@ -106,21 +106,11 @@ static void run_tile(const job *j, size_t index, float *panel, float *sums)
                        j->output + first * op->rows);
 }
 
-static void run_tiles(void *context, size_t thread)
-{
-    job *j = context;
-    float *panel = j->scratch + thread * (panel_floats(j->op) + sum_floats(j->op));
-    float *sums = panel + panel_floats(j->op);
-    size_t index;
-    while ((index = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->tiles)
-        run_tile(j, index, panel, sums);
-}
-
 void es_run_csr(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch)
 {
     const size_t threads = es_pool_threads(pool);
     job j = {.op = op, .input = input, .output = output, .scratch = scratch, .tiles = tile_count(op, threads)};
-    es_pool_run(pool, run_tiles, &j, es_min(threads, j.tiles));
+    es_pool_run(pool, run_tile, &j, j.tiles);
 }
 
 /* ---- one pixel ---------------------------------------------------------------------------------------------------- */
@@ -132,8 +122,9 @@ typedef struct vector_job {
     size_t parts;
 } vector_job;
 
-static void run_rows(void *context, size_t part)
+static void run_rows(void *context, size_t part, size_t thread)
 {
+    (void)thread;
     const vector_job *j = context;
     const es_op *op = j->op;
     const es_vector_weights *v = &op->csr_vector;
@@ -156,6 +147,6 @@ void es_run_csr_vector(const es_op *op, es_pool *pool, const float *input, float
 {
     const size_t threads = es_pool_threads(pool);
     vector_job j = {.op = op, .input = input, .output = output};
-    j.parts = threads == 1 ? 1 : es_min(op->rows, 4 * threads);
+    j.parts = threads == 1 ? 1 : es_min(op->rows, 16 * threads);
     es_pool_run(pool, run_rows, &j, j.parts);
 }

@@ -191,8 +191,9 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
     j->table->of[segments - 1][m - 1](&tile);
 }
 
-static void run_part(void *context, size_t part)
+static void run_part(void *context, size_t part, size_t thread)
 {
+    (void)thread;
     const job *j = context;
     const size_t block_rows = j->op->block_rows, tiles = j->plan.tiles;
     const size_t first_row = j->by_rows ? block_rows * part / j->parts : 0;
@@ -237,9 +238,9 @@ void es_run_tiles(const es_op *op, es_pool *pool, const float *input, float *out
     const size_t row_bytes = op->packed_bytes / op->block_rows + 1;
     j.chunk_rows = j.plan.tiles == 1 ? op->block_rows : es_min(op->block_rows, CHUNK_BYTES / row_bytes + 1);
     if (threads > 1) {
-        /* A few parts per thread, so that one that starts late does not hold up the rest. */
+        /* Many small parts, so that a thread that starts late or is interrupted does not hold up the rest. */
         j.by_rows = j.plan.tiles < 8 * threads && op->block_rows > j.plan.tiles;
-        j.parts = es_min(4 * threads, j.by_rows ? op->block_rows : j.plan.tiles);
+        j.parts = es_min(16 * threads, j.by_rows ? op->block_rows : j.plan.tiles);
     } else {
         j.parts = 1;
     }

@@ -16,8 +16,9 @@ typedef struct counted {
     size_t plain[PARTS];        /* written without atomics: a race with the caller's reading would be one */
 } counted;
 
-static void count_part(void *context, size_t index)
+static void count_part(void *context, size_t index, size_t thread)
 {
+    (void)thread;
     counted *c = context;
     atomic_fetch_add_explicit(&c->times[index], 1, memory_order_relaxed);
     c->plain[index] = index + 1;
@@ -47,8 +48,9 @@ static void test_once_each(size_t threads)
     es_pool_destroy(pool);
 }
 
-static void add_one(void *context, size_t index)
+static void add_one(void *context, size_t index, size_t thread)
 {
+    (void)thread;
     ((size_t *)context)[index * 16] += 1;
 }
 
@@ -74,8 +76,9 @@ static void test_many_jobs(size_t threads, size_t jobs)
     es_pool_destroy(pool);
 }
 
-static void sleep_part(void *context, size_t index)
+static void sleep_part(void *context, size_t index, size_t thread)
 {
+    (void)thread;
     (void)context;
     nap(index % 2 ? 300 : 10);
 }
