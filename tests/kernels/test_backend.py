@@ -64,7 +64,9 @@ def test_the_path_names_the_kernels_that_ran(sparse: Model, tmp_path: Path) -> N
     assert loaded["parity"]["ok"]
     assert loaded["path"]["taken"] == "sparse"
     assert loaded["path"]["evidence"].startswith("7 of 7 operators: es_f32_")
-    assert len(loaded["delegate"]["nodes"]) == 7
+    kinds = {sparse: {node["op"] for node in loaded["delegate"]["nodes"] if node["neighbour"] != sparse} for sparse in (True, False)}
+    assert kinds == {True: {"CONV_2D", "FULLY_CONNECTED"}, False: {"DEPTHWISE_CONV_2D", "ADD", "MEAN"}}
+    assert loaded["path"]["evidence"].endswith("; 4 dense ones with them")
     json.dumps(loaded, allow_nan=False)
 
 
@@ -124,7 +126,7 @@ def test_the_agent_keeps_what_happened_to_every_operator(agent: Agent) -> None:
     assert {check["status"] for check in checks.values()} == {"ok"}
     check = checks["sparse/csr/1"]
     assert check["path"]["requested"] == check["path"]["taken"] == "sparse"
-    assert [node["op"] for node in check["delegate"]["nodes"]] == ["CONV_2D", "CONV_2D", "FULLY_CONNECTED"]
+    assert [node["op"] for node in check["delegate"]["nodes"]] == ["CONV_2D", "CONV_2D", "MEAN", "FULLY_CONNECTED"]
     again = run_csr(agent, options={"claim": "all"})
     assert again["sparse/csr/1"]["cached"]
     assert again["sparse/csr/1"]["delegate"] == check["delegate"]
@@ -180,7 +182,7 @@ def test_every_operator_is_foretold_by_the_delegate_itself(file: Path, board: An
     assert explanation.summaries["csr"].sparse_operators == len(sparse)
     if isa and all(path.kernel.startswith("es_") for path in sparse):
         assert all(path.kernel.endswith(isa) for path in sparse)
-    left = [path for path in paths if path.path == "dense"]
+    left = [path for path in paths if path.path == "dense" and not path.kernel.startswith("edgesparse")]
     assert all("XNNPACK" in path.kernel for path in left)
     assert any("kernels decide for" in note for note in explanation.notes)
 
@@ -188,9 +190,13 @@ def test_every_operator_is_foretold_by_the_delegate_itself(file: Path, board: An
 def test_what_is_foretold_for_this_machine_is_what_happens(sparse: Model, file: Path, tmp_path: Path) -> None:
     explanation = explain(file, load_type("local"), backends=["csr"])
     nodes = load(sparse, tmp_path, {})["delegate"]["nodes"]
-    assert {each.index for each in explanation.operators if each.paths["csr"].path == "sparse"} == {
-        node["node"] for node in nodes if node["claimed"]
+    claimed = {node["node"]: node["neighbour"] for node in nodes if node["claimed"]}
+    foretold = {each.index: each.paths["csr"] for each in explanation.operators}
+    assert {index for index, path in foretold.items() if path.path == "sparse"} == {
+        index for index, neighbour in claimed.items() if not neighbour
     }
+    weighted = {node["node"] for node in nodes if node["neighbour"] and node["claimed"] and "CONV" in node["op"]}
+    assert weighted and {index for index, path in foretold.items() if path.kernel == "edgesparse dense"} == weighted
 
 
 def test_a_file_that_no_interpreter_starts_with_fails(tmp_path: Path) -> None:

@@ -66,12 +66,13 @@ def test_relative_error() -> None:
 
 def test_summary_of_a_report() -> None:
     nodes: list[dict[str, Any]] = [
-        {"claimed": True, "kernel": "k1", "dense_us": 3000.0, "sparse_us": 1000.0},
-        {"claimed": True, "kernel": "k1", "dense_us": 500.0, "sparse_us": 700.0},
-        {"claimed": False, "kernel": None, "dense_us": 9.0, "sparse_us": 90.0},
+        {"claimed": True, "neighbour": False, "kernel": "k1", "dense_us": 3000.0, "sparse_us": 1000.0},
+        {"claimed": True, "neighbour": False, "kernel": "k1", "dense_us": 500.0, "sparse_us": 700.0},
+        {"claimed": True, "neighbour": True, "kernel": "depthwise", "dense_us": None, "sparse_us": None},
+        {"claimed": False, "neighbour": False, "kernel": None, "dense_us": 9.0, "sparse_us": 90.0},
     ]
     found = summary({"isa": "avx2", "packing_ms": 1.5, "packed_bytes": 10, "nodes": nodes})
-    assert (found["claimed"], found["considered"], found["kernels"]) == (2, 3, {"k1": 2})
+    assert (found["claimed"], found["considered"], found["neighbours"], found["kernels"]) == (2, 3, 1, {"k1": 2})
     assert found["predicted_saving_ms"] == pytest.approx(1.8)
     nodes[0]["dense_us"] = None
     assert summary({"nodes": nodes})["predicted_saving_ms"] is None
