@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgesparse
 from edgesparse import wire
 from edgesparse.agent import backends, worker
 from edgesparse.boards.types import load_type
@@ -64,9 +65,13 @@ def test_the_path_names_the_kernels_that_ran(sparse: Model, tmp_path: Path) -> N
     assert loaded["parity"]["ok"]
     assert loaded["path"]["taken"] == "sparse"
     assert loaded["path"]["evidence"].startswith("7 of 7 operators: es_f32_")
-    kinds = {sparse: {node["op"] for node in loaded["delegate"]["nodes"] if node["neighbour"] != sparse} for sparse in (True, False)}
+    kinds = {
+        sparse: {node["op"] for node in loaded["delegate"]["nodes"] if node["neighbour"] != sparse}
+        for sparse in (True, False)
+    }
     assert kinds == {True: {"CONV_2D", "FULLY_CONNECTED"}, False: {"DEPTHWISE_CONV_2D", "ADD", "MEAN"}}
     assert loaded["path"]["evidence"].endswith("; 4 dense ones with them")
+    assert loaded["delegate"]["version"] == edgesparse.__version__
     json.dumps(loaded, allow_nan=False)
 
 
