@@ -3,8 +3,8 @@
  * es_bench [--json] [--calibrate] [--isa NAME] [--format NAME] [--shape PART-OF-NAME] [--rounds N] [--threads N]
  *
  * All cells of a shape are measured in turns, so that a change of the clock or a busy neighbour hits all alike. Time is
- * the minimum and the median over the rounds; GFLOP/s come from the minimum, as the peak does. A layer with few pixels reads its weights once per run: in front of each of
- * its runs the last-level cache is filled with something else. */
+ * the minimum and the median over the rounds; GFLOP/s come from the minimum, as the peak does. A layer with few pixels
+ * reads its weights once per run: in front of each of its runs the last-level cache is filled with something else. */
 #define _GNU_SOURCE     /* getopt_long, clock_gettime, the sizes of caches */
 #include <getopt.h>
 #include <math.h>
