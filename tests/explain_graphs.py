@@ -29,7 +29,8 @@ def write_graphs(folder: Path) -> dict[str, Path]:
 
 
 def _convert(model: Any) -> bytes:
-    from edgesparse.prune.legacy_keras import quiet_native_logs, tf
+    from edgesparse.native_logs import quiet_native_logs
+    from edgesparse.prune.legacy_keras import tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]

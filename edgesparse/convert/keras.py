@@ -98,11 +98,16 @@ class Exporter:
                     hint="Report this with the model: the converter changed the weights.",
                 )
 
+    def _adjust(self, converter: Any) -> None:
+        """What a subclass asks of the converter besides."""
+
     def _convert(self, optimizations: list[Any]) -> bytes:
-        from edgesparse.prune.legacy_keras import quiet_native_logs, tf
+        from edgesparse.native_logs import quiet_native_logs
+        from edgesparse.prune.legacy_keras import tf
 
         converter = tf.lite.TFLiteConverter.from_concrete_functions([self._function], self._owner)
         converter.optimizations = optimizations
+        self._adjust(converter)
         try:
             with quiet_native_logs():
                 return bytes(converter.convert())

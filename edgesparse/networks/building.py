@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from edgesparse.convert.keras import Exporter
-from edgesparse.errors import ModelError
 from edgesparse.networks.graphs import make_graph
 from edgesparse.networks.specs import Spec, is_dense
 from edgesparse.networks.weights import fill
-from edgesparse.prune.legacy_keras import quiet_native_logs, tf
+from edgesparse.prune.legacy_keras import tf
 
 MANY_VARIABLES = 50
 
@@ -46,16 +45,6 @@ class _FrozenExporter(Exporter):
 class _HalfExporter(_FrozenExporter):
     """Stores weights as float16; a DEQUANTIZE, or a DENSIFY and a DEQUANTIZE, makes them float32 again."""
 
-    def _convert(self, optimizations: list[Any]) -> bytes:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([self._function], self._owner)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT, *optimizations]
+    def _adjust(self, converter: Any) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT, *converter.optimizations]
         converter.target_spec.supported_types = [tf.float16]
-        try:
-            with quiet_native_logs():
-                return bytes(converter.convert())
-        except Exception as error:  # the converter raises classes of its own, out of three modules
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ModelError(
-                f"TensorFlow cannot convert {self.model.name} with float16 weights: {reason}",
-                hint="Build it with float32 weights.",
-            ) from error

@@ -9,41 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import sys
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-_NATIVE_NOISE = re.compile(rb"^([IW]\d{4} |WARNING: All log messages before absl)")
-
-
-@contextmanager
-def quiet_native_logs() -> Iterator[None]:
-    """Hold back what native code logs to file descriptor 2, then pass on all but its information and warning lines.
-
-    TensorFlow's libraries log through absl before absl is set up, which no variable of the environment silences.
-    """
-    sys.stderr.flush()
-    try:
-        original = os.dup(2)
-    except OSError:  # no stderr at all (a daemon): nothing to keep clean
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-            held.seek(0)
-            for line in held:
-                if not _NATIVE_NOISE.match(line):
-                    os.write(2, line)
-
+from edgesparse.native_logs import quiet_native_logs
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -58,7 +26,7 @@ with quiet_native_logs(), warnings.catch_warnings():
 tf.get_logger().setLevel(logging.ERROR)
 logging.getLogger("absl").setLevel(logging.ERROR)
 
-__all__ = ["keras", "pruning_impl", "pruning_schedule", "pruning_wrapper", "quiet_native_logs", "tf", "tfmot_sparsity"]
+__all__ = ["keras", "pruning_impl", "pruning_schedule", "pruning_wrapper", "tf", "tfmot_sparsity"]
 
 
 def versions() -> dict[str, str]:

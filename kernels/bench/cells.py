@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,10 +16,9 @@ import numpy.typing as npt
 
 from edgesparse.agent import backends
 from edgesparse.errors import MeasurementError
+from edgesparse.native_logs import quiet_native_logs
 
 Array = npt.NDArray[Any]
-
-NATIVE_NOISE = (b"INFO:", b"WARNING:", b"I0000", b"W0000")
 
 
 class Cell(Protocol):
@@ -65,7 +61,7 @@ class TfliteCell:
     def __init__(self, recipe: Recipe) -> None:
         try:
             runtime, self.runtime_version = backends.load_runtime(recipe.runtime)
-            with tempfile.TemporaryDirectory() as directory, quiet_stderr():
+            with tempfile.TemporaryDirectory() as directory, quiet_native_logs():
                 report = Path(directory) / "report.json"
                 started_ns = time.perf_counter_ns()
                 self.interpreter = _interpreter(runtime, recipe, report)
@@ -107,25 +103,6 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
         "packed_bytes": report.get("packed_bytes"),
         "predicted_saving_ms": sum(dense - sparse for dense, sparse in predicted) / 1e3 if known else None,
     }
-
-
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Hold back what native code writes to file descriptor 2, then pass on all but informational lines."""
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-            held.seek(0)
-            for line in held:
-                if not line.startswith(NATIVE_NOISE):
-                    os.write(2, line)
 
 
 def _interpreter(runtime: Any, recipe: Recipe, report: Path) -> Any:

@@ -20,7 +20,8 @@ import onnxruntime
 import openvino
 
 from edgesparse.errors import EdgesparseError
-from kernels.bench.cells import Array, quiet_stderr
+from edgesparse.native_logs import quiet_native_logs
+from kernels.bench.cells import Array
 from kernels.bench.files import fail
 from kernels.bench.modes import Request, interpreters, timed
 from kernels.bench.onnx_export import to_onnx
@@ -87,7 +88,7 @@ class OpenVinoCell:
 
 def compare(request: Request) -> Row:
     """One row: csr, XNNPACK dense and sparse, and the peers on the same weights."""
-    with quiet_stderr():
+    with quiet_native_logs():
         model = to_onnx(request.files().zeros)
     threads = request.setting.threads
     cells: dict[str, MakeCell] = {

@@ -45,7 +45,8 @@ def wide() -> Export:
 @pytest.fixture(scope="session")
 def int8_blocks() -> tuple[bytes, bytes]:
     """A Dense layer in blocks of 1x16, quantised to int8: dense file and sparse file, from the converter alone."""
-    from edgesparse.prune.legacy_keras import keras, quiet_native_logs, tf
+    from edgesparse.native_logs import quiet_native_logs
+    from edgesparse.prune.legacy_keras import keras, tf
 
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(32, use_bias=False, name="fc")])
     generator = np.random.default_rng(4)

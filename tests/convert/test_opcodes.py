@@ -18,7 +18,8 @@ from tests.convert.models import Export
 @pytest.fixture(scope="module")
 def shared_version(blocks: Export) -> bytes:
     """The same model as the converter alone writes it: one version for all."""
-    from edgesparse.prune.legacy_keras import quiet_native_logs, tf
+    from edgesparse.native_logs import quiet_native_logs
+    from edgesparse.prune.legacy_keras import tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(blocks.model)
     converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
