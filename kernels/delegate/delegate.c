@@ -35,6 +35,7 @@ typedef struct step {
     es_op *op;                      /* what the operator's kind needs of these; both NULL if nothing is packed */
     es_depthwise *depthwise;
     size_t input_offsets[2], output_offset; /* in the scratch memory; SIZE_MAX: a tensor of the interpreter */
+    size_t input_bytes, output_bytes;
 } step;
 
 typedef struct island {
@@ -184,7 +185,7 @@ static size_t last_reader(const island *is, size_t producer)
 }
 
 /* First fit: the lowest place that overlaps no inner tensor alive at the same time. Returns the bytes of all. */
-static size_t place_inner_tensors(island *is, const size_t *bytes)
+static size_t place_inner_tensors(island *is)
 {
     size_t total = 0;
     for (size_t i = 0; i < is->count; ++i) {
@@ -196,16 +197,16 @@ static size_t place_inner_tensors(island *is, const size_t *bytes)
             moved = false;
             for (size_t j = 0; j < i; ++j) {
                 const size_t other = is->steps[j].output_offset;
-                if (other == SIZE_MAX || last_reader(is, j) < i || other + bytes[j] <= offset ||
-                    offset + bytes[i] <= other)
+                if (other == SIZE_MAX || last_reader(is, j) < i || other + round_up(is->steps[j].output_bytes) <= offset ||
+                    offset + round_up(s->output_bytes) <= other)
                     continue;
-                offset = other + bytes[j];
+                offset = other + round_up(is->steps[j].output_bytes);
                 moved = true;
             }
         }
         s->output_offset = offset;
-        if (offset + bytes[i] > total)
-            total = offset + bytes[i];
+        if (offset + round_up(s->output_bytes) > total)
+            total = offset + round_up(s->output_bytes);
     }
     place_inputs(is);
     return total;
@@ -245,20 +246,26 @@ static bool inputs_fit(const tfl_context *context, const es_operator *op)
     return op->inputs[1] < 0 || (a != NULL && same_dims(context->tensors[op->inputs[1]].dims, a));
 }
 
-static es_status reshape_steps(tfl_context *context, island *is, size_t *bytes)
+static es_status shape_of(const tfl_context *context, const es_operator *op, es_conv *conv)
+{
+    return inputs_fit(context, op) ? es_operator_shape(op, context->tensors[op->inputs[0]].dims, conv) : ES_BAD_SHAPE;
+}
+
+static es_status reshape_steps(tfl_context *context, island *is)
 {
     for (size_t i = 0; i < is->count; ++i) {
         step *s = &is->steps[i];
         const tfl_int_array *input = context->tensors[s->operator_.inputs[0]].dims;
         tfl_tensor *output = &context->tensors[s->operator_.output];
         es_conv conv;
-        es_status status = inputs_fit(context, &s->operator_) ? es_operator_shape(&s->operator_, input, &conv) : ES_BAD_SHAPE;
+        es_status status = shape_of(context, &s->operator_, &conv);
         if (status == ES_OK)
             status = reshape_packed(s, &conv);
         if (status != ES_OK)
             return status;
         s->operator_.conv = conv;
-        bytes[i] = round_up(es_operator_output_count(&conv) * sizeof(float));
+        s->input_bytes = es_operator_input_count(&conv) * sizeof(float);
+        s->output_bytes = es_operator_output_count(&conv) * sizeof(float);
         tfl_int_array *dims = output_dims(&s->operator_, &conv, input);
         if (dims == NULL)
             return ES_OUT_OF_MEMORY;
@@ -267,16 +274,21 @@ static es_status reshape_steps(tfl_context *context, island *is, size_t *bytes)
         else if (context->ResizeTensor(context, output, dims) != TFL_OK)
             return ES_BAD_SHAPE;
     }
+    /* In a graph out of order, or with two writers of a tensor, an input may have changed since. */
+    for (size_t i = 0; i < is->count; ++i) {
+        es_conv conv;
+        if (shape_of(context, &is->steps[i].operator_, &conv) != ES_OK ||
+            es_operator_input_count(&conv) * sizeof(float) != is->steps[i].input_bytes ||
+            es_operator_output_count(&conv) * sizeof(float) != is->steps[i].output_bytes)
+            return ES_BAD_SHAPE;
+    }
     return ES_OK;
 }
 
 static es_status prepare_locked(tfl_context *context, island *is)
 {
     es_delegate *delegate = is->delegate;
-    size_t *bytes = calloc(is->count + 1, sizeof *bytes);
-    if (bytes == NULL)
-        return ES_OUT_OF_MEMORY;
-    es_status status = reshape_steps(context, is, bytes);
+    es_status status = reshape_steps(context, is);
     const size_t threads = (size_t)threads_of(delegate, context);
     if (status == ES_OK && threads != es_pool_threads(delegate->pool)) {
         es_pool_destroy(delegate->pool);
@@ -284,7 +296,7 @@ static es_status prepare_locked(tfl_context *context, island *is)
         status = threads > 1 ? es_pool_create(threads, &delegate->pool) : ES_OK;
     }
     if (status == ES_OK) {
-        is->scratch_from = place_inner_tensors(is, bytes);
+        is->scratch_from = place_inner_tensors(is);
         size_t most = 0;
         for (size_t i = 0; i < is->count; ++i) {
             const size_t own = is->steps[i].op != NULL ? es_op_scratch_bytes(is->steps[i].op, threads) : 0;
@@ -293,7 +305,6 @@ static es_status prepare_locked(tfl_context *context, island *is)
         if (!grow_scratch(delegate, is->scratch_from + most))
             status = ES_OUT_OF_MEMORY;
     }
-    free(bytes);
     return status;
 }
 
@@ -343,9 +354,12 @@ static void run_step(es_delegate *delegate, const step *s, const float *a, const
     }
 }
 
-static float *data_of(const tfl_context *context, const es_delegate *delegate, int tensor, size_t offset)
+/* NULL: it has no memory, or less than it was prepared for. */
+static float *data_of(const tfl_context *context, const es_delegate *delegate, int tensor, size_t offset, size_t bytes)
 {
-    return offset != SIZE_MAX ? (float *)(void *)(delegate->scratch + offset) : context->tensors[tensor].data;
+    if (offset != SIZE_MAX)
+        return (float *)(void *)(delegate->scratch + offset);
+    return context->tensors[tensor].bytes >= bytes ? context->tensors[tensor].data : NULL;
 }
 
 static tfl_status island_invoke(tfl_context *context, tfl_node *node)
@@ -357,9 +371,9 @@ static tfl_status island_invoke(tfl_context *context, tfl_node *node)
     for (size_t i = 0; i < is->count && status == TFL_OK; ++i) {
         const step *s = &is->steps[i];
         const es_operator *op = &s->operator_;
-        const float *a = data_of(context, delegate, op->inputs[0], s->input_offsets[0]);
-        const float *b = op->inputs[1] < 0 ? a : data_of(context, delegate, op->inputs[1], s->input_offsets[1]);
-        float *y = data_of(context, delegate, op->output, s->output_offset);
+        const float *a = data_of(context, delegate, op->inputs[0], s->input_offsets[0], s->input_bytes);
+        const float *b = op->inputs[1] < 0 ? a : data_of(context, delegate, op->inputs[1], s->input_offsets[1], s->input_bytes);
+        float *y = data_of(context, delegate, op->output, s->output_offset, s->output_bytes);
         if (a == NULL || b == NULL || y == NULL)
             status = TFL_ERROR;
         else
@@ -367,7 +381,8 @@ static tfl_status island_invoke(tfl_context *context, tfl_node *node)
     }
     pthread_mutex_unlock(&delegate->lock);
     if (status != TFL_OK)
-        context->ReportError(context, "edgesparse: a tensor has no memory: allocate the tensors before invoking.");
+        context->ReportError(context, "edgesparse: a tensor has no memory, or less than it was prepared for: allocate the "
+                                      "tensors before invoking.");
     return status;
 }
 

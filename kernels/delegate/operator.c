@@ -74,6 +74,11 @@ es_status es_operator_shape(const es_operator *op, const tfl_int_array *dims, es
     }
 }
 
+size_t es_operator_input_count(const es_conv *conv)
+{
+    return (size_t)conv->batch * (size_t)conv->in_h * (size_t)conv->in_w * (size_t)conv->in_c;
+}
+
 size_t es_operator_output_count(const es_conv *conv)
 {
     return (size_t)conv->batch * (size_t)conv->out_h * (size_t)conv->out_w * (size_t)conv->out_c;

@@ -40,6 +40,7 @@ void es_operator_detach_pad(es_operator *op, int padded);
 
 /* The output's size from the input's, as it is now. */
 es_status es_operator_shape(const es_operator *op, const tfl_int_array *input_dims, es_conv *conv);
+size_t es_operator_input_count(const es_conv *conv);
 size_t es_operator_output_count(const es_conv *conv);
 
 #endif

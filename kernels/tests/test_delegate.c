@@ -488,6 +488,30 @@ static void test_kept_dims(int rank, const int *in_shape, int in_c, const int *o
     free(w);
 }
 
+/* An operator in front of the one that makes its input: when that makes less, there is less to read than was prepared for. */
+static void test_out_of_order(void)
+{
+    fake_model *model = fake_new();
+    const int filter[] = {8, 1, 1, 8};
+    float *w = sparse_weights(64, 0.3);
+    const int x = activation(model, 6, 6, 8), between = activation(model, 6, 6, 8), y = activation(model, 6, 6, 8);
+    const int weights = add_constant(model, PLAIN, 4, filter, w);
+    const tfl_conv_params params = {.padding = TFL_SAME, .stride_width = 1, .stride_height = 1, .dilation_width = 1,
+                                    .dilation_height = 1};
+    fake_node_add(model, TFL_CONV_2D, 2, (const int[]){between, weights}, y, &params, sizeof params);
+    fake_node_add(model, TFL_CONV_2D, 2, (const int[]){x, weights}, between, &params, sizeof params);
+    model->output = y;
+    tfl_delegate *delegate = create("claim", "all");
+    CHECK(fake_apply(model, delegate) == TFL_OK && fake_islands(model) == 1, "%s", model->error);
+    CHECK(fake_allocate(model) == TFL_OK, "%s", model->error);
+    const int smaller[] = {1, 2, 2, 8};
+    model->context.ResizeTensor(&model->context, &model->tensors[x], fake_array(4, smaller));
+    CHECK(fake_allocate(model) != TFL_OK && strstr(model->error, "prepared") != NULL, "'%s'", model->error);
+    fake_free(model);
+    tflite_plugin_destroy_delegate(delegate);
+    free(w);
+}
+
 static void test_report(void)
 {
     char path[] = "/tmp/es_test_report_XXXXXX";
@@ -552,6 +576,7 @@ int main(void)
     test_strange_runtimes();
     test_kept_dims(2, (const int[]){2, 6}, 4, (const int[]){3, 3}, 2);
     test_kept_dims(0, (const int[]){0}, 1, (const int[]){1, 3}, 2);
+    test_out_of_order();
     test_report();
     return check_report("delegate: options, models, refusals, report");
 }
