@@ -1,392 +1,18 @@
 /* The external delegate: what TFLite calls.
  *
  * Prepare reads the graph, chooses operators, packs their weights, and hands the chosen nodes to TFLite, which cuts them
- * into islands and calls island_init for each. An island runs its operators in order; tensors that only it sees live in
- * the delegate's scratch memory, which all islands share because one runs after the other. */
-#include <pthread.h>
+ * into islands and calls es_island_init for each. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "choose.h"
 #include "graph.h"
+#include "island.h"
 #include "options.h"
 #include "report.h"
 #include "tflite_abi.h"
 
 #define ES_EXPORT __attribute__((visibility("default")))
-
-enum { ALIGNMENT = 64 };
-
-typedef struct es_delegate {
-    tfl_delegate tfl;               /* first: TFLite sees this part */
-    es_options options;
-    pthread_mutex_t lock;           /* one invocation at a time: interpreters may share a delegate */
-    es_pool *pool;
-    char *scratch;
-    size_t scratch_bytes;
-    es_choices *choices;            /* while Prepare runs */
-} es_delegate;
-
-/* ---- islands ------------------------------------------------------------------------------------------------------ */
-
-typedef struct step {
-    es_operator operator_;
-    es_op *op;                      /* what the operator's kind needs of these; both NULL if nothing is packed */
-    es_depthwise *depthwise;
-    size_t input_offsets[2], output_offset; /* in the scratch memory; SIZE_MAX: a tensor of the interpreter */
-    size_t input_bytes, output_bytes;
-} step;
-
-typedef struct island {
-    es_delegate *delegate;
-    step *steps;
-    size_t count;
-    size_t scratch_from;            /* the operators' own scratch lies behind the island's tensors */
-} island;
-
-static size_t round_up(size_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
-static bool holds(const tfl_int_array *array, int value)
-{
-    for (int i = 0; array != NULL && i < array->size; ++i)
-        if (array->data[i] == value)
-            return true;
-    return false;
-}
-
-static void island_free(tfl_context *context, void *buffer)
-{
-    (void)context;
-    island *is = buffer;
-    if (is == NULL)
-        return;
-    for (size_t i = 0; i < is->count; ++i) {
-        es_op_destroy(is->steps[i].op);
-        es_depthwise_destroy(is->steps[i].depthwise);
-    }
-    free(is->steps);
-    free(is);
-}
-
-static es_choice *choice_of(const es_choices *choices, int node)
-{
-    for (size_t i = 0; i < choices->count; ++i)
-        if (choices->all[i].node == node)
-            return &choices->all[i];
-    return NULL;
-}
-
-static const es_choice *choice_at(const es_choices *choices, int place)
-{
-    for (size_t i = 0; i < choices->count; ++i)
-        if ((int)choices->all[i].place == place)
-            return &choices->all[i];
-    return NULL;
-}
-
-/* Steps that read what an earlier one keeps inside. */
-static void place_inputs(island *is)
-{
-    for (size_t i = 0; i < is->count; ++i)
-        for (size_t j = 0; j < i; ++j)
-            for (int k = 0; k < 2; ++k)
-                if (is->steps[j].operator_.output == is->steps[i].operator_.inputs[k] &&
-                    is->steps[j].output_offset != SIZE_MAX)
-                    is->steps[i].input_offsets[k] = is->steps[j].output_offset;
-}
-
-static void take_step(island *is, const es_choices *choices, const tfl_delegate_params *params, int node)
-{
-    es_choice *choice = choice_of(choices, node);
-    if (choice == NULL || !choice->claimed)
-        return;                     /* a DENSIFY or DEQUANTIZE: its constant is packed already */
-    const bool outside = holds(params->output_tensors, choice->operator_.output);
-    if (choice->operator_.kind == ES_KIND_PAD && !outside)
-        return;                     /* all its readers are here and pad by themselves */
-    step *s = &is->steps[is->count++];
-    *s = (step){.operator_ = choice->operator_, .op = choice->op, .depthwise = choice->depthwise,
-                .input_offsets = {SIZE_MAX, SIZE_MAX}, .output_offset = outside ? SIZE_MAX : 0};
-    choice->op = NULL;              /* the island's now */
-    choice->depthwise = NULL;
-    /* The input of a PAD elsewhere may be gone when this island runs: its output is not. */
-    const es_choice *pad = choice->operator_.pad < 0 ? NULL : choice_at(choices, choice->operator_.pad);
-    if (pad != NULL && !holds(params->nodes_to_replace, pad->node))
-        es_operator_detach_pad(&s->operator_, pad->operator_.output);
-}
-
-static void *island_init(tfl_context *context, const char *buffer, size_t length)
-{
-    (void)context;
-    (void)length;
-    const tfl_delegate_params *params = (const tfl_delegate_params *)(const void *)buffer;
-    if (params == NULL || params->delegate == NULL || params->nodes_to_replace == NULL)
-        return NULL;
-    es_delegate *delegate = params->delegate->data;
-    if (delegate == NULL || delegate->choices == NULL)
-        return NULL;
-    island *is = calloc(1, sizeof *is);
-    if (is == NULL)
-        return NULL;
-    is->delegate = delegate;
-    is->steps = calloc((size_t)params->nodes_to_replace->size + 1, sizeof *is->steps);
-    if (is->steps == NULL) {
-        free(is);
-        return NULL;
-    }
-    for (int i = 0; i < params->nodes_to_replace->size; ++i)
-        take_step(is, delegate->choices, params, params->nodes_to_replace->data[i]);
-    place_inputs(is);
-    return is;
-}
-
-static tfl_int_array *output_dims(const es_operator *op, const es_conv *conv, const tfl_int_array *input)
-{
-    const bool fully_connected = op->kind == ES_KIND_FULLY_CONNECTED;
-    const bool picture = !fully_connected && (op->kind != ES_KIND_MEAN || op->keep_dims);
-    const int rank = picture ? 4 : fully_connected && op->keep_dims ? input->size : 2;
-    tfl_int_array *dims = malloc(sizeof *dims + (size_t)rank * sizeof *dims->data);
-    if (dims == NULL)
-        return NULL;
-    dims->size = rank;
-    if (picture) {
-        const int nhwc[] = {conv->batch, conv->out_h, conv->out_w, conv->out_c};
-        memcpy(dims->data, nhwc, sizeof nhwc);
-        return dims;
-    }
-    if (fully_connected && op->keep_dims)
-        memcpy(dims->data, input->data, (size_t)rank * sizeof *dims->data);
-    else
-        dims->data[0] = conv->batch;
-    dims->data[rank - 1] = conv->out_c;
-    return dims;
-}
-
-static bool same_dims(const tfl_int_array *a, const tfl_int_array *b)
-{
-    return a != NULL && a->size == b->size && memcmp(a->data, b->data, (size_t)a->size * sizeof *a->data) == 0;
-}
-
-static bool reads(const step *s, int tensor)
-{
-    return s->operator_.inputs[0] == tensor || s->operator_.inputs[1] == tensor;
-}
-
-static size_t last_reader(const island *is, size_t producer)
-{
-    size_t last = producer;
-    for (size_t i = producer + 1; i < is->count; ++i)
-        if (reads(&is->steps[i], is->steps[producer].operator_.output))
-            last = i;
-    return last;
-}
-
-/* First fit: the lowest place that overlaps no inner tensor alive at the same time. Returns the bytes of all. */
-static size_t place_inner_tensors(island *is)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < is->count; ++i) {
-        step *s = &is->steps[i];
-        if (s->output_offset == SIZE_MAX)
-            continue;
-        size_t offset = 0;
-        for (bool moved = true; moved;) {
-            moved = false;
-            for (size_t j = 0; j < i; ++j) {
-                const size_t other = is->steps[j].output_offset;
-                if (other == SIZE_MAX || last_reader(is, j) < i || other + round_up(is->steps[j].output_bytes) <= offset ||
-                    offset + round_up(s->output_bytes) <= other)
-                    continue;
-                offset = other + round_up(is->steps[j].output_bytes);
-                moved = true;
-            }
-        }
-        s->output_offset = offset;
-        if (offset + round_up(s->output_bytes) > total)
-            total = offset + round_up(s->output_bytes);
-    }
-    place_inputs(is);
-    return total;
-}
-
-static bool grow_scratch(es_delegate *delegate, size_t bytes)
-{
-    if (delegate->scratch != NULL && bytes <= delegate->scratch_bytes)
-        return true;
-    char *grown = aligned_alloc(ALIGNMENT, round_up(bytes + 1));
-    if (grown == NULL)
-        return false;
-    free(delegate->scratch);
-    delegate->scratch = grown;
-    delegate->scratch_bytes = round_up(bytes + 1);
-    return true;
-}
-
-static int threads_of(const es_delegate *delegate, const tfl_context *context)
-{
-    if (delegate->options.threads > 0)
-        return delegate->options.threads;
-    return context->recommended_num_threads > 1 ? context->recommended_num_threads : 1;
-}
-
-static es_status reshape_packed(const step *s, const es_conv *conv)
-{
-    if (s->op != NULL)
-        return es_op_reshape(s->op, conv);
-    return s->depthwise != NULL ? es_depthwise_reshape(s->depthwise, conv) : ES_OK;
-}
-
-/* A size other than the file's: an addition's inputs may no longer fit each other. */
-static bool inputs_fit(const tfl_context *context, const es_operator *op)
-{
-    const tfl_int_array *a = context->tensors[op->inputs[0]].dims;
-    return op->inputs[1] < 0 || (a != NULL && same_dims(context->tensors[op->inputs[1]].dims, a));
-}
-
-static es_status shape_of(const tfl_context *context, const es_operator *op, es_conv *conv)
-{
-    return inputs_fit(context, op) ? es_operator_shape(op, context->tensors[op->inputs[0]].dims, conv) : ES_BAD_SHAPE;
-}
-
-static es_status reshape_steps(tfl_context *context, island *is)
-{
-    for (size_t i = 0; i < is->count; ++i) {
-        step *s = &is->steps[i];
-        const tfl_int_array *input = context->tensors[s->operator_.inputs[0]].dims;
-        tfl_tensor *output = &context->tensors[s->operator_.output];
-        es_conv conv;
-        es_status status = shape_of(context, &s->operator_, &conv);
-        if (status == ES_OK)
-            status = reshape_packed(s, &conv);
-        if (status != ES_OK)
-            return status;
-        s->operator_.conv = conv;
-        s->input_bytes = es_operator_input_count(&conv) * sizeof(float);
-        s->output_bytes = es_operator_output_count(&conv) * sizeof(float);
-        tfl_int_array *dims = output_dims(&s->operator_, &conv, input);
-        if (dims == NULL)
-            return ES_OUT_OF_MEMORY;
-        if (same_dims(output->dims, dims))
-            free(dims);
-        else if (context->ResizeTensor(context, output, dims) != TFL_OK)
-            return ES_BAD_SHAPE;
-    }
-    /* In a graph out of order, or with two writers of a tensor, an input may have changed since. */
-    for (size_t i = 0; i < is->count; ++i) {
-        es_conv conv;
-        if (shape_of(context, &is->steps[i].operator_, &conv) != ES_OK ||
-            es_operator_input_count(&conv) * sizeof(float) != is->steps[i].input_bytes ||
-            es_operator_output_count(&conv) * sizeof(float) != is->steps[i].output_bytes)
-            return ES_BAD_SHAPE;
-    }
-    return ES_OK;
-}
-
-static es_status prepare_locked(tfl_context *context, island *is)
-{
-    es_delegate *delegate = is->delegate;
-    es_status status = reshape_steps(context, is);
-    const size_t threads = (size_t)threads_of(delegate, context);
-    if (status == ES_OK && threads != es_pool_threads(delegate->pool)) {
-        es_pool_destroy(delegate->pool);
-        delegate->pool = NULL;
-        status = threads > 1 ? es_pool_create(threads, &delegate->pool) : ES_OK;
-    }
-    if (status == ES_OK) {
-        is->scratch_from = place_inner_tensors(is);
-        size_t most = 0;
-        for (size_t i = 0; i < is->count; ++i) {
-            const size_t own = is->steps[i].op != NULL ? es_op_scratch_bytes(is->steps[i].op, threads) : 0;
-            most = own > most ? own : most;
-        }
-        if (!grow_scratch(delegate, is->scratch_from + most))
-            status = ES_OUT_OF_MEMORY;
-    }
-    return status;
-}
-
-static tfl_status island_prepare(tfl_context *context, tfl_node *node)
-{
-    island *is = node->user_data;
-    if (is == NULL) {
-        context->ReportError(context, "edgesparse: %s.", es_status_message(ES_OUT_OF_MEMORY));
-        return TFL_ERROR;
-    }
-    pthread_mutex_lock(&is->delegate->lock);
-    const es_status status = prepare_locked(context, is);
-    pthread_mutex_unlock(&is->delegate->lock);
-    if (status == ES_OK)
-        return TFL_OK;
-    context->ReportError(context, "edgesparse: an operator cannot be prepared for this input: %s.",
-                         es_status_message(status));
-    return TFL_ERROR;
-}
-
-static void run_step(es_delegate *delegate, const step *s, const float *a, const float *b, float *y, void *scratch)
-{
-    const es_isa *isa = delegate->options.isa;
-    const es_conv *conv = &s->operator_.conv;
-    const size_t pixels = (size_t)conv->in_h * (size_t)conv->in_w, channels = (size_t)conv->in_c;
-    switch (s->operator_.kind) {
-    case ES_KIND_CONV:
-    case ES_KIND_FULLY_CONNECTED:
-        es_op_run(s->op, delegate->pool, a, y, scratch);
-        break;
-    case ES_KIND_DEPTHWISE:
-        es_depthwise_run(s->depthwise, delegate->pool, a, y);
-        break;
-    case ES_KIND_ADD:
-        es_add(isa, delegate->pool, a, b, y, es_operator_output_count(conv), conv->low, conv->high);
-        break;
-    case ES_KIND_MEAN:
-        es_mean(isa, delegate->pool, a, y, (size_t)conv->batch, pixels, channels);
-        break;
-    case ES_KIND_PAD:
-        es_pad(delegate->pool,
-               &(es_padding){.images = (size_t)conv->batch, .in_h = (size_t)conv->in_h, .in_w = (size_t)conv->in_w,
-                             .channels = channels, .top = (size_t)conv->pad_top, .left = (size_t)conv->pad_left,
-                             .out_h = (size_t)conv->out_h, .out_w = (size_t)conv->out_w},
-               a, y);
-        break;
-    }
-}
-
-/* NULL: it has no memory, or less than it was prepared for. */
-static float *data_of(const tfl_context *context, const es_delegate *delegate, int tensor, size_t offset, size_t bytes)
-{
-    if (offset != SIZE_MAX)
-        return (float *)(void *)(delegate->scratch + offset);
-    return context->tensors[tensor].bytes >= bytes ? context->tensors[tensor].data : NULL;
-}
-
-static tfl_status island_invoke(tfl_context *context, tfl_node *node)
-{
-    island *is = node->user_data;
-    es_delegate *delegate = is->delegate;
-    pthread_mutex_lock(&delegate->lock);
-    tfl_status status = TFL_OK;
-    for (size_t i = 0; i < is->count && status == TFL_OK; ++i) {
-        const step *s = &is->steps[i];
-        const es_operator *op = &s->operator_;
-        const float *a = data_of(context, delegate, op->inputs[0], s->input_offsets[0], s->input_bytes);
-        const float *b = op->inputs[1] < 0 ? a : data_of(context, delegate, op->inputs[1], s->input_offsets[1], s->input_bytes);
-        float *y = data_of(context, delegate, op->output, s->output_offset, s->output_bytes);
-        if (a == NULL || b == NULL || y == NULL)
-            status = TFL_ERROR;
-        else
-            run_step(delegate, s, a, b, y, delegate->scratch + is->scratch_from);
-    }
-    pthread_mutex_unlock(&delegate->lock);
-    if (status != TFL_OK)
-        context->ReportError(context, "edgesparse: a tensor has no memory, or less than it was prepared for: allocate the "
-                                      "tensors before invoking.");
-    return status;
-}
-
-/* ---- the graph ---------------------------------------------------------------------------------------------------- */
 
 /* A DENSIFY or DEQUANTIZE goes with its users if all of them are claimed: otherwise TFLite still needs what it makes. */
 static void take_way(const es_graph *graph, const es_choices *choices, bool *taken)
@@ -434,10 +60,10 @@ static tfl_status hand_over(es_delegate *delegate, const es_graph *graph, es_cho
             if (taken[place])
                 nodes->data[nodes->size++] = graph->node_index[place];
         const tfl_registration registration = {
-            .init = island_init,
-            .free = island_free,
-            .prepare = island_prepare,
-            .invoke = island_invoke,
+            .init = es_island_init,
+            .free = es_island_free,
+            .prepare = es_island_prepare,
+            .invoke = es_island_invoke,
             .custom_name = "edgesparse",
             .version = 1,
         };
@@ -464,14 +90,14 @@ static tfl_status delegate_prepare(tfl_context *context, tfl_delegate *tfl)
     }
     tfl_status status = TFL_OK;
     es_choices choices;
-    if (!es_choose(&graph, &delegate->options, threads_of(delegate, context), &choices, sentence, sizeof sentence)) {
+    if (!es_choose(&graph, &delegate->options, es_delegate_threads(delegate, context), &choices, sentence, sizeof sentence)) {
         context->ReportError(context, "edgesparse: %s.", sentence);
         es_graph_free(&graph);
         return TFL_DELEGATE_ERROR;
     }
     /* The report first: TFLite takes the nodes' names with it when it replaces them. */
     if (delegate->options.report != NULL &&
-        !es_report_write(&delegate->options, &choices, threads_of(delegate, context), sentence, sizeof sentence)) {
+        !es_report_write(&delegate->options, &choices, es_delegate_threads(delegate, context), sentence, sizeof sentence)) {
         context->ReportError(context, "edgesparse: %s.", sentence);
         status = TFL_DELEGATE_ERROR;
     }
