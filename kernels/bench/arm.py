@@ -22,7 +22,7 @@ from edgesparse.quantity import millions
 from edgesparse.report.summary import Comparison, Row
 from kernels.bench.arm_bundle import make_bundle
 from kernels.bench.document import print_json
-from kernels.bench.files import fail, say
+from kernels.bench.files import fail, run_program, say
 from kernels.bench.options import new_parser
 
 # History of the JSON document. A change that an older reader would misread raises the number.
@@ -173,4 +173,4 @@ def _said(target: str, reached: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesparse.errors import EdgesparseError, UsageError
+from edgesparse.errors import EXIT_INTERRUPTED, EdgesparseError, UsageError
 from edgesparse.networks import Spec, build
 from edgesparse.networks.specs import is_dense
 
@@ -64,6 +65,15 @@ def find_delegate(given: Path | None) -> Path:
 def say(text: str) -> None:
     """Talk goes to stderr, data to stdout."""
     print(f"· {text}", file=sys.stderr, flush=True)
+
+
+def run_program(main: Callable[[], int]) -> int:
+    """A program's exit code; Ctrl-C ends it without a traceback."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def fail(error: EdgesparseError) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from edgesparse.errors import EdgesparseError
 from kernels.bench import table
 from kernels.bench.document import Document, documented, print_json
-from kernels.bench.files import fail, find_delegate, say
+from kernels.bench.files import fail, find_delegate, run_program, say
 from kernels.bench.modes import Request, in_own_process
 from kernels.bench.options import add_selection, add_setting, new_parser, setting_of
 from kernels.bench.peers_env import peers_python
@@ -60,4 +60,4 @@ def measure_all(document: Document, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -15,7 +15,7 @@ from pathlib import Path
 from edgesparse.errors import EdgesparseError
 from kernels.bench import table
 from kernels.bench.document import Document, documented, print_json
-from kernels.bench.files import fail, find_delegate, say
+from kernels.bench.files import fail, find_delegate, run_program, say
 from kernels.bench.micro import run_micro
 from kernels.bench.modes import Request, in_own_process
 from kernels.bench.options import add_selection, add_setting, new_parser, setting_of
@@ -115,4 +115,4 @@ def _print(options: argparse.Namespace, lines: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -9,6 +9,7 @@ import pytest
 
 from kernels.bench import arm
 from kernels.bench.arm_bundle import INPUTS, make_bundle
+from kernels.bench.files import run_program
 
 
 def cell(instructions: float | None, share: float | None, status: str = "ok") -> dict[str, Any]:
@@ -62,3 +63,11 @@ def test_a_network_becomes_a_bundle_like_any_other(tmp_path: Path) -> None:
 
     with np.load(bundle.file(bundle.manifest.inputs)) as inputs:
         assert len(inputs["0"]) == INPUTS
+
+
+def test_ctrl_c_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert run_program(interrupted) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
