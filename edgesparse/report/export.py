@@ -74,6 +74,7 @@ def _flat(comparison: Comparison, variant: VariantSummary, row: Row) -> dict[str
         "max_abs_error": parity.get("max_abs_error"),
         "init_ms": row.init_ms,
         "first_inference_ms": row.first_inference_ms,
+        "emulated": bool(comparison.board.get("emulated")),
         "measured": comparison.measured,
         "instructions": row.instructions.per_inference if row.instructions else None,
         "instructions_of_dense": row.instructions.of_dense if row.instructions else None,

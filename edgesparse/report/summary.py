@@ -306,11 +306,15 @@ def _about_the_paths(rows: list[tuple[str, Row]], board: Record) -> Iterator[str
     stock = [(name, row) for name, row in dense if row.backend != CSR]
     if stock:
         names = list(dict.fromkeys(name for name, _ in stock))
-        backends = " and ".join(dict.fromkeys(row.backend for _, row in stock))
+        backends_of: dict[str, list[str]] = {}  # the variants' names -> the backends that ran these dense
+        for backend in dict.fromkeys(row.backend for _, row in stock):
+            some = _some(list(dict.fromkeys(name for name, row in stock if row.backend == backend)))
+            backends_of.setdefault(some, []).append(backend)
+        which = "; ".join(f"under {' and '.join(backends)}: {some}" for some, backends in backends_of.items())
         why = f"`edgesparse explain {names[0]}.tflite --board {board['name']}` says why"
         if board.get("machine") == "x86_64" and any(row.backend == "xnnpack" for _, row in stock):
             why = f"XNNPACK's sparse inference is switched off on x86 with AVX; {why}"
-        yield f"Stored sparse but run dense under {backends}: {_some(names)}; {why}."
+        yield f"Stored sparse but run dense {which}; {why}."
     left = list(dict.fromkeys(name for name, row in dense if row.backend == CSR))
     if left:
         yield f"Stored sparse but left to XNNPACK by csr: {_some(left)}; `edgesparse report --operators` says why."

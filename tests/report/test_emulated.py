@@ -90,6 +90,7 @@ def test_in_counting_mode_instructions_are_shown_under_that_name(tmp_path: Path)
 def test_csv_names_what_was_measured(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(summarise(run_of(tmp_path, counting=True))))))
     assert {row["measured"] for row in rows} == {"instructions"}
+    assert {row["emulated"] for row in rows} == {"True"}
     assert all(row["median_ms"] == row["init_ms"] == "" and float(row["instructions"]) > 0 for row in rows)
 
 
