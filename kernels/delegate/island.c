@@ -1,5 +1,8 @@
+#define _GNU_SOURCE     /* sched_getaffinity */
 #include "island.h"
 
+#include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,11 +203,19 @@ static bool grow_scratch(es_delegate *delegate, size_t bytes)
     return true;
 }
 
+/* Threads beyond the CPUs that the process may use would only wait for each other. */
+static int usable_cpus(void)
+{
+    cpu_set_t cpus;
+    const int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 0;
+    return count > 0 ? count : INT_MAX;
+}
+
 int es_delegate_threads(const es_delegate *delegate, const tfl_context *context)
 {
-    if (delegate->options.threads > 0)
-        return delegate->options.threads;
-    return context->recommended_num_threads > 1 ? context->recommended_num_threads : 1;
+    const int asked = delegate->options.threads > 0 ? delegate->options.threads : context->recommended_num_threads;
+    const int usable = usable_cpus();
+    return asked < 1 ? 1 : asked < usable ? asked : usable;
 }
 
 static es_status reshape_packed(const step *s, const es_conv *conv)

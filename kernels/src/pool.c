@@ -1,8 +1,10 @@
-#define _POSIX_C_SOURCE 199309L     /* clock_gettime */
 /* A pool of threads for one model: one job at a time. Each thread starts on a range of parts of its own, the same share of
  * every job, so that what it wrote in one operator it finds in its caches in the next; when it is through it helps the
- * others. A worker that finds no new job looks for one for a tenth of a millisecond, longer than what lies between two
- * operators or two inferences in a row, and then sleeps on a condition: waking it takes as long as a small operator. */
+ * others. A job is over when all its parts are: a worker that has not come by until then is not waited for, and takes
+ * parts of whatever job it finds. A worker that finds no new job looks for one for a tenth of a millisecond, longer than
+ * what lies between two operators or two inferences in a row, and then sleeps on a condition: waking it takes as long as a
+ * small operator. */
+#define _POSIX_C_SOURCE 199309L     /* clock_gettime */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,12 +13,12 @@
 #include "edgesparse.h"
 
 enum { WAIT_NS = 100 * 1000, LOOKS = 64 };    /* the clock is read once in so many looks */
-
 enum { CACHE_LINE = 64 };
 
+/* The parts [next, end) that nobody has taken, in one word: next in its lower half. Who takes a part has thereby seen what
+ * the job's giver wrote before it filled the range, and keeps the job from being over until the part is done. */
 typedef struct range {
-    _Alignas(CACHE_LINE) atomic_size_t next;    /* part to be taken */
-    size_t end;
+    _Alignas(CACHE_LINE) atomic_uint_fast64_t parts;
 } range;
 
 typedef struct worker {
@@ -33,7 +35,7 @@ struct es_pool {
     pthread_mutex_t lock;
     pthread_cond_t job_given, job_done;
     atomic_uint_fast64_t job;   /* counts jobs; a change is a new one */
-    atomic_uint_fast64_t busy;         /* workers that have not finished the job */
+    atomic_uint_fast64_t left;  /* parts of the job that are not done */
     atomic_bool stop;
     es_task task;
     void *context;
@@ -67,14 +69,30 @@ static uint_fast64_t wait_while(const atomic_uint_fast64_t *value, uint_fast64_t
     }
 }
 
-static void take_parts(es_pool *pool, size_t number)
+static bool take(range *r, size_t *part)
 {
+    uint_fast64_t parts = atomic_load_explicit(&r->parts, memory_order_acquire);
+    while ((parts & UINT32_MAX) < parts >> 32)
+        if (atomic_compare_exchange_weak_explicit(&r->parts, &parts, parts + 1, memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+            *part = (size_t)(parts & UINT32_MAX);
+            return true;
+        }
+    return false;
+}
+
+/* Returns true if this thread did the job's last part. */
+static bool take_parts(es_pool *pool, size_t number)
+{
+    bool last = false;
     for (size_t i = 0; i < pool->threads; ++i) {
-        range *r = &pool->ranges[(number + i) % pool->threads];
-        size_t index;
-        while ((index = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed)) < r->end)
-            pool->task(pool->context, index, number);
+        size_t part;
+        while (take(&pool->ranges[(number + i) % pool->threads], &part)) {
+            pool->task(pool->context, part, number);
+            last = atomic_fetch_sub_explicit(&pool->left, 1, memory_order_acq_rel) == 1;
+        }
     }
+    return last;
 }
 
 /* Returns the number of the next job after `seen`. */
@@ -99,8 +117,7 @@ static void *work(void *argument)
         seen = wait_for_job(pool, seen);
         if (atomic_load_explicit(&pool->stop, memory_order_acquire))
             return NULL;
-        take_parts(pool, self->number);
-        if (atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_acq_rel) == 1) {
+        if (take_parts(pool, self->number)) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->job_done);
             pthread_mutex_unlock(&pool->lock);
@@ -131,6 +148,8 @@ es_status es_pool_create(size_t threads, es_pool **result)
         free(pool);
         return ES_OUT_OF_MEMORY;
     }
+    for (size_t t = 0; t < pool->threads; ++t)
+        atomic_init(&pool->ranges[t].parts, 0);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->job_given, NULL);
     pthread_cond_init(&pool->job_done, NULL);
@@ -169,26 +188,29 @@ size_t es_pool_threads(const es_pool *pool)
 
 void es_pool_run(es_pool *pool, es_task task, void *context, size_t count)
 {
-    if (pool == NULL || pool->threads == 1 || count <= 1) {
+    if (pool == NULL || pool->threads == 1 || count <= 1 || count > UINT32_MAX) {
         for (size_t i = 0; i < count; ++i)
             task(context, i, 0);
         return;
     }
     pool->task = task;
     pool->context = context;
+    atomic_store_explicit(&pool->left, count, memory_order_relaxed);
     for (size_t t = 0; t < pool->threads; ++t) {
-        atomic_store_explicit(&pool->ranges[t].next, count * t / pool->threads, memory_order_relaxed);
-        pool->ranges[t].end = count * (t + 1) / pool->threads;
+        const uint_fast64_t from = count * (uint_fast64_t)t / pool->threads;
+        const uint_fast64_t to = count * ((uint_fast64_t)t + 1) / pool->threads;
+        atomic_store_explicit(&pool->ranges[t].parts, to << 32 | from, memory_order_release);
     }
-    atomic_store_explicit(&pool->busy, pool->started, memory_order_relaxed);
     give_job(pool);
     take_parts(pool, 0);
-    /* The others are in their last parts: they take no longer than one. */
-    for (uint_fast64_t busy; (busy = atomic_load_explicit(&pool->busy, memory_order_acquire)) != 0;)
-        if (wait_while(&pool->busy, busy) == busy)
+    /* The others are in their last parts. */
+    for (uint_fast64_t left; (left = atomic_load_explicit(&pool->left, memory_order_acquire)) != 0;)
+        if (wait_while(&pool->left, left) == left)
             break;
+    if (atomic_load_explicit(&pool->left, memory_order_acquire) == 0)
+        return;
     pthread_mutex_lock(&pool->lock);
-    while (atomic_load_explicit(&pool->busy, memory_order_acquire) != 0)
+    while (atomic_load_explicit(&pool->left, memory_order_acquire) != 0)
         pthread_cond_wait(&pool->job_done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }
