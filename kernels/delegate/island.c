@@ -213,8 +213,9 @@ static int usable_cpus(void)
 
 int es_delegate_threads(const es_delegate *delegate, const tfl_context *context)
 {
-    const int asked = delegate->options.threads > 0 ? delegate->options.threads : context->recommended_num_threads;
-    const int usable = usable_cpus();
+    if (delegate->options.threads > 0)
+        return delegate->options.threads;
+    const int asked = context->recommended_num_threads, usable = usable_cpus();
     return asked < 1 ? 1 : asked < usable ? asked : usable;
 }
 

@@ -17,7 +17,7 @@ typedef struct es_delegate {
     es_choices *choices;            /* while Prepare runs */
 } es_delegate;
 
-/* Those that the options ask for, or the interpreter's; not more than there are CPUs. */
+/* Those that the options ask for, or the interpreter's, of these not more than there are CPUs. */
 int es_delegate_threads(const es_delegate *delegate, const tfl_context *context);
 
 /* What TFLite calls for an island, as it declares them. The delegate's `choices` give up what is packed for its operators. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -157,14 +158,14 @@ def test_threads_change_nothing(runtime: Runtime, name: str, threads: int) -> No
     model = model_of(name)
     one, _ = runtime.csr(model.file, model.samples, {"claim": "all"})
     several, report = runtime.csr(model.file, model.samples, {"claim": "all"}, threads=threads)
-    assert report["threads"] == threads
+    assert report["threads"] == min(threads, len(os.sched_getaffinity(0)))  # more would only wait for each other
     assert_close(several, one)
 
 
 def test_the_threads_option_has_the_last_word(litert: Runtime) -> None:
     model = model_of("mobile")
-    found, report = litert.csr(model.file, model.samples, {"claim": "all", "threads": 2})
-    assert report["threads"] == 2
+    found, report = litert.csr(model.file, model.samples, {"claim": "all", "threads": 5})
+    assert report["threads"] == 5
     assert_close(found, litert.outputs("run", model.twin, model.samples))
 
 
