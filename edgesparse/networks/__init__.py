@@ -23,11 +23,11 @@ from edgesparse.networks.specs import (
     Network,
     Spec,
     Zeros,
-    is_dense,
     make_zeros,
     names,
     parse_network,
     parse_variant,
+    stored_sparsely,
 )
 
 __all__ = [
@@ -75,8 +75,8 @@ def build(spec: Spec, encoding: str = "sparse", *, progress: Callable[[str], Non
     """
     if encoding not in ENCODINGS:
         raise UsageError(f"There is no encoding {encoding!r}.", hint=f"There are {', '.join(ENCODINGS)}.")
-    if encoding == "sparse" and is_dense(spec.zeros):
-        raise UsageError(f"{spec} has no zeros that could be stored sparsely.", hint="Take the encoding zeros.")
+    if encoding == "sparse" and not stored_sparsely(spec):
+        raise UsageError(f"{spec} has no zeros that are stored sparsely.", hint="Take the encoding zeros.")
     place = _place(spec, encoding)
     if not place.exists():
         if progress:
@@ -111,7 +111,7 @@ def write(
         pattern: "dense", "unstructured", "block RxC" (outputs x inputs) or "N:M".
         sparsity: the share of zeros of each pruned layer; None for dense and N:M.
         encoding: "sparse" or "zeros"; None for sparse where there are zeros.
-        weights: "float32" or "float16".
+        weights: "float32", "float16" or "int8" (the activations too).
         seed: the same seed gives the same weights.
         progress: told when a model has to be built.
 
@@ -124,7 +124,7 @@ def write(
     if weights not in WEIGHT_TYPES:
         raise UsageError(f"There are no weights of type {weights!r}.", hint=f"There are {', '.join(WEIGHT_TYPES)}.")
     spec = Spec(parse_network(network), make_zeros(pattern, sparsity), seed, weights)
-    built = build(spec, encoding or ("zeros" if is_dense(spec.zeros) else "sparse"), progress=progress)
+    built = build(spec, encoding or ("sparse" if stored_sparsely(spec) else "zeros"), progress=progress)
     _write(Path(out), built.read_bytes())
     return spec
 

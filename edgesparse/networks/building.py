@@ -6,11 +6,12 @@ from typing import Any
 
 from edgesparse.convert.keras import Exporter
 from edgesparse.networks.graphs import make_graph
-from edgesparse.networks.specs import Spec, is_dense
-from edgesparse.networks.weights import fill
+from edgesparse.networks.specs import Spec, stored_sparsely
+from edgesparse.networks.weights import fill, random_inputs
 from edgesparse.prune.legacy_keras import tf
 
 MANY_VARIABLES = 50
+CALIBRATION_INPUTS = 2
 
 
 def build_files(spec: Spec) -> dict[str, bytes]:
@@ -21,9 +22,9 @@ def build_files(spec: Spec) -> dict[str, bytes]:
     """
     model = make_graph(spec.network)
     fill(model, spec.zeros, spec.seed)
-    exporter = (_FrozenExporter if spec.weights == "float32" else _HalfExporter)(model)
+    exporter = _EXPORTERS[spec.weights](model)
     zeros = exporter.dense()
-    return {"zeros": zeros} if is_dense(spec.zeros) else {"zeros": zeros, "sparse": exporter.sparse(zeros)}
+    return {"zeros": zeros, "sparse": exporter.sparse(zeros)} if stored_sparsely(spec) else {"zeros": zeros}
 
 
 class _FrozenExporter(Exporter):
@@ -48,3 +49,17 @@ class _HalfExporter(_FrozenExporter):
     def _adjust(self, converter: Any) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT, *converter.optimizations]
         converter.target_spec.supported_types = [tf.float16]
+
+
+class _Int8Exporter(_FrozenExporter):
+    """Quantises weights and activations, the model's input and output too, after a few random inputs."""
+
+    def _adjust(self, converter: Any) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        samples = random_inputs(tuple(self.model.input_shape[1:]), CALIBRATION_INPUTS, 0)
+        converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+
+
+_EXPORTERS = {"float32": _FrozenExporter, "float16": _HalfExporter, "int8": _Int8Exporter}

@@ -21,7 +21,8 @@ FAMILIES = {
 CONFORMING = ("mobilenetv1", "mobilenetv2")
 
 DENSE = "dense"
-WEIGHT_TYPES = ("float32", "float16")
+# int8: activations too, quantised after the weights were made; its zeros are never stored sparsely, which no runtime reads.
+WEIGHT_TYPES = ("float32", "float16", "int8")
 
 _NETWORK = re.compile(r"(?P<family>[a-z]+[a-z0-9]*)-(?P<size>[0-9]{1,5})(?P<conforming>-conforming)?")
 _VARIANT = re.compile(r"(?P<pattern>unstructured|filter|block-[0-9]+x[0-9]+)-(?P<percent>[0-9]+(\.[0-9]+)?)")
@@ -151,3 +152,8 @@ def parse_variant(text: str) -> Zeros:
 def is_dense(zeros: Zeros) -> bool:
     """Whether nothing is pruned."""
     return zeros.pattern is None or (isinstance(zeros.pattern, Unstructured) and not zeros.sparsity)
+
+
+def stored_sparsely(spec: Spec) -> bool:
+    """Whether there is a file with sparse encodings: there are zeros, and runtimes read such files right."""
+    return not is_dense(spec.zeros) and spec.weights != "int8"

@@ -196,7 +196,7 @@ static size_t make_cells(const options *o, const shape *s, const es_conv *conv, 
     const size_t rows = (size_t)conv->out_c, columns = (size_t)conv->k_h * (size_t)conv->k_w * (size_t)conv->in_c;
     float *weights = allocate(rows * columns * sizeof *weights);
     size_t count = 0;
-    for (int f = 0; f < ES_FORMAT_COUNT; ++f) {
+    for (int f = 0; f < ES_FLOAT_FORMATS; ++f) {
         const es_format format = (es_format)f;
         if (o->format != NULL && strcmp(o->format, es_format_name(format)) != 0)
             continue;
@@ -335,7 +335,7 @@ static void print_calibration(const calibration *c, const es_isa *const *isas, s
     fprintf(stderr, "\nmeasured minimum / predicted (at 3 GHz, one call included)\n%-8s %-8s %5s %8s %8s %8s %8s %8s\n", "isa",
             "format", "cells", "least", "p10", "median", "p90", "most");
     for (size_t i = 0; i < isa_count; ++i)
-        for (size_t f = 0; f < ES_FORMAT_COUNT; ++f) {
+        for (size_t f = 0; f < ES_FLOAT_FORMATS; ++f) {
             const size_t n = c->counts[i][f];
             double *r = ratios_of(c, i, f);
             if (n > 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgesparse.errors import EXIT_INTERRUPTED, EdgesparseError, UsageError
 from edgesparse.networks import Spec, build
-from edgesparse.networks.specs import is_dense
+from edgesparse.networks.specs import stored_sparsely
 
 LIBRARY = "libedgesparse_delegate.so"
 BUILD = Path(__file__).resolve().parents[1] / "build"
@@ -36,7 +36,7 @@ def find_model(spec: Spec, directory: Path | None) -> ModelFiles:
     Raises:
         UsageError: the directory does not hold them. ModelError: it cannot be built.
     """
-    encodings = ("zeros",) if is_dense(spec.zeros) else ("zeros", "sparse")
+    encodings = ("zeros", "sparse") if stored_sparsely(spec) else ("zeros",)
     if directory is None:
         places = {name: build(spec, name, progress=say) for name in encodings}
     else:

@@ -4,7 +4,7 @@
  *   file's weights -> es_expand (sparse layouts) -> dense matrix -> es_count (where are the zeros?)
  *   -> es_decide (which format, does it pay?) -> es_op_create (packed weights) -> es_op_run (per inference)
  *
- * Activations are NHWC float32. Weights come as a row-major matrix of out_channels x (k_h * k_w * in_channels), the
+ * Activations are NHWC, float32 or int8. Weights come as a row-major matrix of out_channels x (k_h * k_w * in_channels), the
  * order of TFLite's CONV_2D and FULLY_CONNECTED. A fully connected layer is a 1x1 convolution over `batch` pixels.
  *
  * Nothing here prints, exits or aborts: a function that can fail returns an es_status, and es_status_message turns it
@@ -40,6 +40,7 @@ typedef enum es_status {
     ES_BAD_INDICES,
     ES_BAD_VALUE_COUNT,
     ES_NO_KERNEL,
+    ES_BAD_QUANTIZATION,
     ES_THREADS,
     ES_STATUS_COUNT
 } es_status;
@@ -83,11 +84,11 @@ typedef struct es_sparsity { /* TFLite's SparsityParameters: any traversal order
     size_t dimension_count;
 } es_sparsity;
 
-typedef enum es_type { ES_FLOAT32, ES_FLOAT16 } es_type;
+typedef enum es_type { ES_FLOAT32, ES_FLOAT16, ES_INT8, ES_INT32 } es_type;
 
 /* Writes the dense, row-major tensor of `shape` (rank entries) to `dense`, which holds `dense_count` floats, from the
  * `value_count` stored values of `type`. Every array is checked before it is used. `sparsity` NULL: the values are
- * already dense. */
+ * already dense. Floating-point types only. */
 es_status es_expand(const es_sparsity *sparsity, const int32_t *shape, size_t rank, es_type type, const void *values,
                     size_t value_count, float *dense, size_t dense_count);
 
@@ -111,6 +112,10 @@ typedef enum es_format {
     ES_BSR4,
     ES_NM4,                 /* at most two non-zeros in four consecutive inputs, 2-bit positions */
     ES_CSR,                 /* single values, 16-bit indices */
+    ES_FLOAT_FORMATS,
+    ES_BSR16X4 = ES_FLOAT_FORMATS,  /* int8: blocks of 16 consecutive output channels x 4 consecutive inputs of one tap */
+    ES_BSR8X4,
+    ES_BSR4X4,
     ES_FORMAT_COUNT,
     ES_FORMAT_NONE = ES_FORMAT_COUNT
 } es_format;
@@ -118,13 +123,16 @@ typedef enum es_format {
 const char *es_format_name(es_format format);
 
 typedef struct es_zeros {   /* what a matrix holds; `blocks` are those with at least one non-zero */
+    es_type type;           /* float32 or int8: its blocks are one input wide, or four */
     size_t rows, columns, nonzeros;
     size_t blocks16, blocks8, blocks4;
     bool nm4;               /* at most two of each four consecutive inputs, inputs a multiple of four */
+    bool lowest;            /* int8: a weight is -128, which TFLite's weights are not */
 } es_zeros;
 
 /* `weights`: rows x columns; `group`: inputs per tap (the four consecutive inputs of N:M stay within a tap). */
 void es_count(const float *weights, size_t rows, size_t columns, size_t group, es_zeros *zeros);
+void es_count_s8(const int8_t *weights, size_t rows, size_t columns, size_t group, es_zeros *zeros);
 static inline double es_density(const es_zeros *zeros)
 {
     return zeros->rows && zeros->columns ? (double)zeros->nonzeros / (double)zeros->rows / (double)zeros->columns : 0;
@@ -159,6 +167,20 @@ typedef struct es_pool es_pool;
 /* Packs `weights` (copied; may be freed afterwards) and `bias` (out_c floats or NULL). */
 es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv, const float *weights,
                        const float *bias, es_op **op);
+
+/* TFLite's quantisation: real = scale * (quantised - zero). Weights are symmetric, their zero is 0; they have one scale, or
+ * one for each output channel; the bias has the product of input and weight scale. The activation's bounds in es_conv are
+ * real numbers. Outputs are those of XNNPACK: sums scaled in float, clamped, rounded half to even. */
+typedef struct es_quantization {
+    float input_scale, output_scale;
+    int32_t input_zero, output_zero;
+    const float *weight_scales;
+    size_t weight_scale_count;  /* 1 or out_c */
+} es_quantization;
+
+/* The same for int8. ES_BAD_QUANTIZATION: a scale that is not a positive number, a zero beyond int8, a weight of -128. */
+es_status es_op_create_s8(const es_isa *isa, es_format format, const es_conv *conv, const es_quantization *quantization,
+                          const int8_t *weights, const int32_t *bias, es_op **op);
 void es_op_destroy(es_op *op);
 /* Another input size for the same weights. */
 es_status es_op_reshape(es_op *op, const es_conv *conv);
@@ -167,8 +189,8 @@ es_format es_op_format(const es_op *op);
 size_t es_op_packed_bytes(const es_op *op);
 /* Bytes of scratch memory that a run with `threads` threads needs; 64-byte aligned memory is expected. */
 size_t es_op_scratch_bytes(const es_op *op, size_t threads);
-/* `input` NHWC, `output` NHWC, not overlapping; `pool` NULL: this thread alone. */
-void es_op_run(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch);
+/* `input` NHWC, `output` NHWC, float or int8_t as the operator is, not overlapping; `pool` NULL: this thread alone. */
+void es_op_run(const es_op *op, es_pool *pool, const void *input, void *output, void *scratch);
 
 /* ---- dense neighbours ------------------------------------------------------------------------------------------
  * The dense operators that stand between sparse convolutions: taken with them where leaving the library for each and

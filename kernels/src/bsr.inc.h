@@ -91,7 +91,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
                 ES_UNROLL for (int m = 0; m < M; ++m)
                     ES_UNROLL for (int v = 0; v < BSR_NV; ++v)
                         V_(store)(whole + (s * M + m) * BSR_R + v * BSR_VW, sum[0][s][m][v]);
-            es_store_part(t, whole, S, M, BSR_R, row);
+            es_store_part(t, sizeof *whole, whole, S, M, BSR_R, row);
         }
     }
 }

@@ -160,7 +160,7 @@ static void run_tile(const job *j, es_depthwise_kernel kernel, size_t image, int
 
 static void run_columns(const job *j, size_t image, int32_t row, bool inner)
 {
-    const es_depthwise_kernel any = j->dw->isa->depthwise;
+    const es_depthwise_kernel any = j->dw->isa->f32->depthwise;
     for (int32_t x = 0; x < j->first_column; ++x)
         run_tile(j, any, image, row, x, x + 1);
     if (inner && j->first_column < j->last_column)
@@ -187,7 +187,7 @@ static void run_part(void *context, size_t index, size_t thread)
         run_columns(j, image, row < j->first_row ? row : row - j->first_row - pairs + j->last_row, true);
         return;
     }
-    const es_depthwise_kernel two = j->dw->isa->depthwise3x3[conv->stride_h - 1];
+    const es_depthwise_kernel two = j->dw->isa->f32->depthwise3x3[conv->stride_h - 1];
     const int32_t from = j->first_row + 2 * (row - j->first_row);
     const int32_t to = row + 1 < j->first_row + pairs ? from + 2 : j->last_row;
     for (int32_t r = from; r < to; r += 2)

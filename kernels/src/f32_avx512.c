@@ -1,5 +1,4 @@
 /* AVX-512: 16 floats, 32 registers, an input broadcast in the FMA's own operand. */
-#include "cpu_x86.h"
 #include "vector_x86_512.h"
 #include "tile_names.h"
 
@@ -65,15 +64,7 @@ ES_INLINE __m128 pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
 #define PLAIN_VW 16
 #include "plain.inc.h"
 
-static bool usable(void)
-{
-    return es_cpu_has(ES_LEAF1_ECX_FMA, ES_LEAF7_EBX_AVX2 | ES_LEAF7_EBX_AVX512, ES_XCR0_AVX512);
-}
-
-const struct es_isa es_isa_avx512 = {
-    .name = "avx512",
-    .target = "x86_64-avx512",
-    .usable = usable,
+const es_f32_kernels es_f32_avx512 = {
     .bsr16 = {&bsr16_narrow, &bsr16_wide},
     .bsr8 = {&bsr8_narrow, &bsr8_wide},
     .bsr4 = {&bsr4_narrow, &bsr4_wide},

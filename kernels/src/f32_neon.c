@@ -10,8 +10,6 @@
 #define MS_16(F) ES_UP_TO_2(F, 1)
 #define MS_8(F) ES_UP_TO_5(F, 1)
 #define MS_4(F) ES_UP_TO_5(F, 1) ES_UP_TO_5(F, 2)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
 #endif
 
 #define BSR_NAME bsr16
@@ -68,24 +66,7 @@ ES_INLINE float32x4_t pick4(const float *x, size_t a, size_t b, size_t c, size_t
 #define PLAIN_VW 4
 #include "plain.inc.h"
 
-static bool usable(void)
-{
-#if defined(__aarch64__)
-    return true;
-#else
-    const unsigned long wanted = HWCAP_NEON | HWCAP_VFPv4;
-    return (getauxval(AT_HWCAP) & wanted) == wanted;
-#endif
-}
-
-const struct es_isa es_isa_neon = {
-    .name = "neon",
-#if defined(__aarch64__)
-    .target = "aarch64-neon",
-#else
-    .target = "armv7l-neon",
-#endif
-    .usable = usable,
+const es_f32_kernels es_f32_neon = {
     .bsr16 = {&bsr16_narrow, &bsr16_wide},
     .bsr8 = {&bsr8_narrow, &bsr8_wide},
     .bsr4 = {&bsr4_narrow, &bsr4_wide},

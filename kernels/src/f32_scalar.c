@@ -57,15 +57,7 @@ ES_INLINE v4_t pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
 #define PLAIN_VW 4
 #include "plain.inc.h"
 
-static bool usable(void)
-{
-    return true;
-}
-
-const struct es_isa es_isa_scalar = {
-    .name = "scalar",
-    .target = "any-scalar",
-    .usable = usable,
+const es_f32_kernels es_f32_scalar = {
     .bsr16 = {&bsr16_narrow, &bsr16_wide},
     .bsr8 = {&bsr8_narrow, &bsr8_wide},
     .bsr4 = {&bsr4_narrow, &bsr4_wide},

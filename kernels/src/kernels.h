@@ -1,6 +1,6 @@
-/* The micro-kernels and the table that holds them: one table per instruction set, one file per table.
+/* The micro-kernels and the tables that hold them: one per type and instruction set, each in a file of its own.
  *
- * Names are a grammar: es_f32_<format>_ukernel_<tile>__<isa>. The tile of bsr and nm is <segments>x<pixels>, of csr
+ * Names are a grammar: es_<type>_<format>_ukernel_<tile>__<isa>. The tile of bsr and nm is <segments>x<pixels>, of csr
  * <rows>x<pixels>.
  */
 #ifndef ES_KERNELS_H
@@ -12,32 +12,35 @@
 #include "edgesparse.h"
 
 /* ---- pixel tiles x block rows: bsr and nm ----------------------------------------------------------------------
- * A tile is `S` segments of `M` pixels. Pixel m of segment s reads at x + s * x_segment + m * x_pixel (in floats) and
+ * A tile is `S` segments of `M` pixels. Pixel m of segment s reads at x + s * x_segment + m * x_pixel (in elements) and
  * writes at y + s * y_segment + m * y_pixel. A kernel walks the block rows [first, last): R output channels each. */
 
-enum { ES_MAX_M = 12, ES_MAX_S = 3 };
+enum { ES_MAX_M = 12, ES_MAX_S = 3, ES_QUAD = 4 };  /* ES_QUAD: inputs of an int8 block */
 
 typedef struct es_tile {
-    const float *x;
+    const void *x;
     ptrdiff_t x_pixel, x_segment;
-    float *y;
+    void *y;
     ptrdiff_t y_pixel, y_segment;
     size_t first, last;             /* block rows */
     size_t rows;                    /* output channels: the last block row may be partial */
-    const float *bias;              /* padded to whole block rows */
-    float low, high;
-    const float *weights;           /* bsr: R floats per block; nm: 2 x R floats per group of four inputs */
+    const void *bias;               /* float or int32_t, padded to whole block rows */
+    float low, high;                /* int8: of the output, less its zero point */
+    const void *weights;            /* bsr: R x columns values per block; nm: 2 x R floats per group of four inputs */
     const uint32_t *row_start;      /* bsr: first block of a block row, one more at the end */
-    const void *offsets;            /* bsr: of a block's input from the pixel, in floats, uint16_t or uint32_t */
+    const void *offsets;            /* bsr: of a block's first input from the pixel, uint16_t or uint32_t */
     const uint8_t *positions;       /* nm: 2 x R positions of 2 bits per group */
     const uint32_t *tap_offsets;    /* nm: of a tap's inputs from the pixel */
     size_t taps, groups_per_tap;    /* nm */
+    const float *scale;             /* int8: of each output channel, padded as the bias */
+    int32_t zero_point;             /* int8: of the output */
 } es_tile;
 
 typedef void (*es_tile_kernel)(const es_tile *tile);
 
 /* The last block row, if the output channels do not fill it: `whole` holds S x M pixels of `height` channels. */
-void es_store_part(const es_tile *tile, const float *whole, int segments, int pixels, size_t height, size_t row);
+void es_store_part(const es_tile *tile, size_t element, const void *whole, int segments, int pixels, size_t height,
+                   size_t row);
 
 typedef struct es_tile_kernels {
     es_tile_kernel of[ES_MAX_S][ES_MAX_M];      /* [S - 1][M - 1]; what is NULL does not exist */
@@ -106,10 +109,7 @@ typedef void (*es_depthwise_kernel)(const es_depthwise_tile *tile, size_t first)
 
 enum { ES_NARROW, ES_WIDE, ES_INDEX_WIDTHS };   /* 16- and 32-bit offsets */
 
-struct es_isa {
-    const char *name;
-    const char *target;             /* of the cost model: "x86_64-avx2" */
-    bool (*usable)(void);
+typedef struct es_f32_kernels {
     const es_tile_kernels *bsr16[ES_INDEX_WIDTHS], *bsr8[ES_INDEX_WIDTHS], *bsr4[ES_INDEX_WIDTHS];
     const es_tile_kernels *nm;      /* NULL: no such kernel */
     size_t nm_rows;                 /* R of nm: the vector's length */
@@ -125,15 +125,41 @@ struct es_isa {
     es_depthwise_kernel depthwise3x3[2];        /* stride 1 and 2: two rows of at least two pixels */
     void (*add)(const float *a, const float *b, float *y, size_t count, float low, float high);
     void (*mean)(const float *x, float *y, size_t pixels, size_t channels);
+} es_f32_kernels;
+
+/* How the int8 kernels of an instruction set want their input. */
+typedef enum es_s8_input {
+    ES_S8_PLAIN,                    /* as it is */
+    ES_S8_UNSIGNED,                 /* uint8_t: plus 128 */
+    ES_S8_WIDE,                     /* int16_t: less its zero point */
+    ES_S8_INPUTS
+} es_s8_input;
+
+typedef struct es_s8_kernels {
+    es_s8_input input;
+    /* `count` values from int8 to what the kernels want. */
+    void (*convert)(const int8_t *x, void *to, size_t count, int32_t zero_point);
+    const es_tile_kernels *bsr16x4[ES_INDEX_WIDTHS], *bsr8x4[ES_INDEX_WIDTHS], *bsr4x4[ES_INDEX_WIDTHS];
+    size_t vector_rows;             /* output channels of one vector of sums: weights are stored vector by vector */
+    bool pairs;                     /* a vector's weights are stored as two halves: inputs 0 and 1, then 2 and 3 */
+    size_t tile_bytes, least_pixels;            /* as those of float */
+} es_s8_kernels;
+
+struct es_isa {
+    const char *name;
+    const char *target;             /* of the cost model: "x86_64-avx2" */
+    bool (*usable)(void);
+    const es_f32_kernels *f32;
+    const es_s8_kernels *s8;
 };
 
 static inline size_t es_block_rows(const struct es_isa *isa, es_format format)
 {
     switch (format) {
-    case ES_BSR16: return 16;
-    case ES_BSR8: return 8;
-    case ES_BSR4: return 4;
-    case ES_NM4: return isa->nm_rows;
+    case ES_BSR16: case ES_BSR16X4: return 16;
+    case ES_BSR8: case ES_BSR8X4: return 8;
+    case ES_BSR4: case ES_BSR4X4: return 4;
+    case ES_NM4: return isa->f32->nm_rows;
     default: return 1;
     }
 }
@@ -141,19 +167,28 @@ static inline size_t es_block_rows(const struct es_isa *isa, es_format format)
 static inline const es_tile_kernels *es_tile_table(const struct es_isa *isa, es_format format, int index_width)
 {
     switch (format) {
-    case ES_BSR16: return isa->bsr16[index_width];
-    case ES_BSR8: return isa->bsr8[index_width];
-    case ES_BSR4: return isa->bsr4[index_width];
-    default: return isa->nm;
+    case ES_BSR16: return isa->f32->bsr16[index_width];
+    case ES_BSR8: return isa->f32->bsr8[index_width];
+    case ES_BSR4: return isa->f32->bsr4[index_width];
+    case ES_BSR16X4: return isa->s8->bsr16x4[index_width];
+    case ES_BSR8X4: return isa->s8->bsr8x4[index_width];
+    case ES_BSR4X4: return isa->s8->bsr4x4[index_width];
+    default: return isa->f32->nm;
     }
 }
 
 #if defined(__x86_64__)
-extern const struct es_isa es_isa_avx512, es_isa_avx2;
-#elif defined(__aarch64__) || defined(__arm__)
-extern const struct es_isa es_isa_neon;
+extern const es_f32_kernels es_f32_avx512, es_f32_avx2;
+extern const es_s8_kernels es_s8_avx512vnni, es_s8_avx512, es_s8_avxvnni, es_s8_avx2;
+#elif defined(__aarch64__)
+extern const es_f32_kernels es_f32_neon;
+extern const es_s8_kernels es_s8_neondot, es_s8_neon;
+#elif defined(__arm__)
+extern const es_f32_kernels es_f32_neon;
+extern const es_s8_kernels es_s8_neon;
 #endif
-extern const struct es_isa es_isa_scalar;
+extern const es_f32_kernels es_f32_scalar;
+extern const es_s8_kernels es_s8_scalar;
 
 #if defined(__clang__)
 #define ES_UNROLL _Pragma("clang loop unroll(full)")

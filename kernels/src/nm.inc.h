@@ -13,6 +13,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
     const ptrdiff_t x_pixel = t->x_pixel, x_segment = t->x_segment, y_pixel = t->y_pixel, y_segment = t->y_segment;
     const size_t rows = t->rows, last = t->last, taps = t->taps, groups_per_tap = t->groups_per_tap;
     float *const y_first = t->y;
+    const float *const x_first = t->x, *const bias = t->bias, *const weights = t->weights;
     const V_(t) low = V_(set1)(t->low), high = V_(set1)(t->high);
     const size_t groups = taps * groups_per_tap;
 
@@ -20,13 +21,13 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
         V_(t) sum[2][ES_MAX_S][ES_MAX_M];
         ES_UNROLL for (int s = 0; s < S; ++s)
             ES_UNROLL for (int m = 0; m < M; ++m) {
-                sum[0][s][m] = V_(load)(t->bias + row * NM_VW);
+                sum[0][s][m] = V_(load)(bias + row * NM_VW);
                 sum[1][s][m] = V_(zero)();
             }
-        const float *w = t->weights + row * groups * 2 * NM_VW;
+        const float *w = weights + row * groups * 2 * NM_VW;
         const uint8_t *positions = t->positions + row * groups * (NM_VW / 2);
         for (size_t tap = 0; tap < taps; ++tap) {
-            const float *x = t->x + t->tap_offsets[tap];
+            const float *x = x_first + t->tap_offsets[tap];
             for (size_t g = 0; g < groups_per_tap; ++g) {
                 V_(positions_t) first, second;
                 V_(positions)(positions, &first, &second);
@@ -60,7 +61,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
             ES_UNROLL for (int s = 0; s < S; ++s)
                 ES_UNROLL for (int m = 0; m < M; ++m)
                     V_(store)(whole + (s * M + m) * NM_VW, sum[0][s][m]);
-            es_store_part(t, whole, S, M, NM_VW, row);
+            es_store_part(t, sizeof *whole, whole, S, M, NM_VW, row);
         }
     }
 }

@@ -6,9 +6,12 @@
 
 #include "op.h"
 
+enum { MOST_BLOCK_ROWS = 16 };
+
 const char *es_format_name(es_format format)
 {
-    static const char *const names[] = {"bsr16x1", "bsr8x1", "bsr4x1", "nm2:4", "csr", "none"};
+    static const char *const names[] = {"bsr16x1", "bsr8x1", "bsr4x1", "nm2:4", "csr",
+                                        "bsr16x4", "bsr8x4", "bsr4x4", "none"};
     return names[format <= ES_FORMAT_NONE ? format : ES_FORMAT_NONE];
 }
 
@@ -94,18 +97,18 @@ static void name_kernel(es_op *op)
             snprintf(op->kernel, sizeof op->kernel, "es_f32_csr_vector_ukernel_1x1__%s", op->isa->name);
         else
             snprintf(op->kernel, sizeof op->kernel, "es_f32_csr_ukernel_%dx%zu__%s", ES_CSR_PAIR,
-                     es_csr_vectors_of(op, 1) * op->isa->csr_vector, op->isa->name);
+                     es_csr_vectors_of(op, 1) * op->isa->f32->csr_vector, op->isa->name);
         return;
     }
     es_tile_of(op, &segments, &pixels);
     if (op->format == ES_NM4)
         snprintf(op->kernel, sizeof op->kernel, "es_f32_nm_2of4_ukernel_%dx%d__%s", segments, pixels, op->isa->name);
     else
-        snprintf(op->kernel, sizeof op->kernel, "es_f32_bsr_%zux1_ukernel_%dx%d__%s", op->block_height, segments,
-                 pixels, op->isa->name);
+        snprintf(op->kernel, sizeof op->kernel, "es_%s_bsr_%zux%zu_ukernel_%dx%d__%s", op->scale == NULL ? "f32" : "s8",
+                 op->block_height, op->unit, segments, pixels, op->isa->name);
 }
 
-static es_status pack(es_op *op, const float *weights)
+static es_status pack(es_op *op, const void *weights)
 {
     switch (op->format) {
     case ES_CSR:
@@ -117,16 +120,11 @@ static es_status pack(es_op *op, const float *weights)
     }
 }
 
-es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv, const float *weights,
-                       const float *bias, es_op **result)
+/* What every operator has, its bias all zeros yet. */
+static es_status new_op(const es_isa *isa, es_format format, const es_conv *conv, es_op **result)
 {
-    *result = NULL;
-    es_status status = es_conv_check(conv);
-    if (status != ES_OK)
-        return status;
-    if ((unsigned)format >= ES_FORMAT_COUNT || (format == ES_NM4 && (isa->nm == NULL || conv->in_c % 4 != 0)))
-        return ES_NO_KERNEL;
     es_op *op = calloc(1, sizeof *op);
+    *result = op;
     if (op == NULL)
         return ES_OUT_OF_MEMORY;
     op->isa = isa;
@@ -136,18 +134,33 @@ es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv,
     op->columns = (size_t)conv->k_h * (size_t)conv->k_w * (size_t)conv->in_c;
     op->block_height = es_block_rows(isa, format);
     op->block_rows = es_ceil_div(op->rows, op->block_height);
-    op->vector = format == ES_CSR && es_pointwise(conv) && es_pixels(conv) < isa->csr_vector / 2;
-    const size_t bias_count = es_round_up(op->rows, 16);
-    op->bias = es_allocate(bias_count * sizeof *op->bias, &op->packed_bytes);
-    op->zeros = es_allocate((size_t)conv->in_c * sizeof *op->zeros, &op->packed_bytes);
-    status = ES_OUT_OF_MEMORY;
-    if (op->bias != NULL && op->zeros != NULL) {
-        memset(op->bias, 0, bias_count * sizeof *op->bias);
-        memset(op->zeros, 0, (size_t)conv->in_c * sizeof *op->zeros);
-        if (bias != NULL)
-            memcpy(op->bias, bias, op->rows * sizeof *bias);
-        status = pack(op, weights);
-    }
+    const size_t bias_bytes = es_round_up(op->rows, MOST_BLOCK_ROWS) * sizeof(float);
+    op->bias = es_allocate(bias_bytes, &op->packed_bytes);
+    if (op->bias == NULL)
+        return ES_OUT_OF_MEMORY;
+    memset(op->bias, 0, bias_bytes);
+    return ES_OK;
+}
+
+static es_status create_f32(es_op *op, const float *weights, const float *bias)
+{
+    const size_t in_c = (size_t)op->conv.in_c;
+    op->vector = op->format == ES_CSR && es_pointwise(&op->conv) && es_pixels(&op->conv) < op->isa->f32->csr_vector / 2;
+    op->unit = 1;
+    op->channels = in_c;
+    op->x_bytes = op->y_bytes = sizeof(float);
+    op->zeros = es_allocate(in_c * sizeof *op->zeros, &op->packed_bytes);
+    if (op->zeros == NULL)
+        return ES_OUT_OF_MEMORY;
+    memset(op->zeros, 0, in_c * sizeof *op->zeros);
+    if (bias != NULL)
+        memcpy(op->bias, bias, op->rows * sizeof *bias);
+    return pack(op, weights);
+}
+
+/* A new operator, or nothing. */
+static es_status finish(es_op *op, es_status status, es_op **result)
+{
     if (status != ES_OK) {
         es_op_destroy(op);
         return status;
@@ -157,12 +170,108 @@ es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv,
     return ES_OK;
 }
 
+es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv, const float *weights,
+                       const float *bias, es_op **result)
+{
+    *result = NULL;
+    es_status status = es_conv_check(conv);
+    if (status != ES_OK)
+        return status;
+    if ((unsigned)format >= ES_FLOAT_FORMATS || (format == ES_NM4 && (isa->f32->nm == NULL || conv->in_c % 4 != 0)))
+        return ES_NO_KERNEL;
+    es_op *op;
+    status = new_op(isa, format, conv, &op);
+    return finish(op, status == ES_OK ? create_f32(op, weights, bias) : status, result);
+}
+
+/* ---- int8 --------------------------------------------------------------------------------------------------------- */
+
+static bool is_scale(float scale)
+{
+    return isfinite(scale) && scale > 0;
+}
+
+static bool is_zero_point(int32_t zero)
+{
+    return zero >= INT8_MIN && zero <= INT8_MAX;
+}
+
+static bool quantization_fits(const es_conv *conv, const es_quantization *q)
+{
+    if (!is_scale(q->input_scale) || !is_scale(q->output_scale) || !is_zero_point(q->input_zero) ||
+        !is_zero_point(q->output_zero) ||
+        (q->weight_scale_count != 1 && q->weight_scale_count != (size_t)conv->out_c))
+        return false;
+    for (size_t i = 0; i < q->weight_scale_count; ++i)
+        if (!is_scale(q->weight_scales[i]) || !is_scale(q->input_scale * q->weight_scales[i] / q->output_scale))
+            return false;
+    return true;
+}
+
+/* The share of the input's zero point, and of what kernels add to inputs, is taken off the bias once. */
+static es_status set_bias(es_op *op, const int8_t *weights, const int32_t *bias)
+{
+    const int32_t added = op->isa->s8->input == ES_S8_UNSIGNED ? op->input_zero + 128
+                          : op->isa->s8->input == ES_S8_WIDE   ? 0
+                                                               : op->input_zero;
+    int32_t *to = op->bias;
+    for (size_t r = 0; r < op->rows; ++r) {
+        uint32_t sum = 0;
+        for (size_t k = 0; k < op->columns; ++k) {
+            const int8_t weight = weights[r * op->columns + k];
+            if (weight == INT8_MIN)
+                return ES_BAD_QUANTIZATION;
+            sum += (uint32_t)weight;
+        }
+        const uint32_t folded = (bias != NULL ? (uint32_t)bias[r] : 0) - (uint32_t)added * sum;    /* wraps, as sums do */
+        memcpy(to + r, &folded, sizeof folded);
+    }
+    return ES_OK;
+}
+
+static es_status create_s8(es_op *op, const es_quantization *q, const int8_t *weights, const int32_t *bias)
+{
+    const size_t scale_count = es_round_up(op->rows, MOST_BLOCK_ROWS);
+    op->unit = ES_QUAD;
+    op->channels = es_round_up((size_t)op->conv.in_c, ES_QUAD);
+    op->x_bytes = op->isa->s8->input == ES_S8_WIDE ? sizeof(int16_t) : sizeof(int8_t);
+    op->y_bytes = sizeof(int8_t);
+    op->input_zero = q->input_zero;
+    op->output_zero = q->output_zero;
+    op->output_scale = q->output_scale;
+    op->scale = es_allocate(scale_count * sizeof *op->scale, &op->packed_bytes);
+    if (op->scale == NULL)
+        return ES_OUT_OF_MEMORY;
+    for (size_t r = 0; r < scale_count; ++r) {
+        const float weight_scale = q->weight_scales[q->weight_scale_count == 1 || r >= op->rows ? 0 : r];
+        op->scale[r] = q->input_scale * weight_scale / q->output_scale;
+    }
+    const es_status status = set_bias(op, weights, bias);
+    return status == ES_OK ? pack(op, weights) : status;
+}
+
+es_status es_op_create_s8(const es_isa *isa, es_format format, const es_conv *conv, const es_quantization *quantization,
+                          const int8_t *weights, const int32_t *bias, es_op **result)
+{
+    *result = NULL;
+    es_status status = es_conv_check(conv);
+    if (status != ES_OK)
+        return status;
+    if ((unsigned)format < ES_FLOAT_FORMATS || (unsigned)format >= ES_FORMAT_COUNT)
+        return ES_NO_KERNEL;
+    if (!quantization_fits(conv, quantization))
+        return ES_BAD_QUANTIZATION;
+    es_op *op;
+    status = new_op(isa, format, conv, &op);
+    return finish(op, status == ES_OK ? create_s8(op, quantization, weights, bias) : status, result);
+}
+
 void es_op_destroy(es_op *op)
 {
     if (op == NULL)
         return;
     void *const all[] = {
-        op->bias, op->zeros, op->bsr.row_start, op->bsr.offsets, op->bsr.values, op->nm.values, op->nm.positions,
+        op->bias, op->scale, op->zeros, op->bsr.row_start, op->bsr.offsets, op->bsr.values, op->nm.values, op->nm.positions,
         op->nm.tap_offsets, op->csr.panels, op->csr.panel_start, op->csr.pair_length, op->csr.pair_rows,
         op->csr.indices, op->csr.values, op->csr_vector.row_start, op->csr_vector.indices, op->csr_vector.values,
     };
@@ -216,7 +325,7 @@ size_t es_op_scratch_bytes(const es_op *op, size_t threads)
     return op->vector ? 0 : es_csr_scratch(op, threads);
 }
 
-void es_op_run(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch)
+void es_op_run(const es_op *op, es_pool *pool, const void *input, void *output, void *scratch)
 {
     if (op->format != ES_CSR)
         es_run_tiles(op, pool, input, output, scratch);

@@ -11,7 +11,7 @@ typedef struct es_bsr_weights {
     uint32_t *row_start;        /* block rows + 1 */
     void *offsets;              /* uint16_t or uint32_t per block */
     int index_width;            /* ES_NARROW, ES_WIDE */
-    float *values;
+    void *values;               /* float or int8_t, block by block */
     size_t blocks;
 } es_bsr_weights;
 
@@ -47,7 +47,13 @@ struct es_op {
     size_t rows, columns;       /* of the weights */
     size_t block_height;        /* R; 1 for csr */
     size_t block_rows;
-    float *bias;                /* padded to whole block rows */
+    size_t unit;                /* consecutive inputs of a block: 1, of int8 4 */
+    size_t channels;            /* of a pixel of the picture that tiles read: in_c, of int8 a multiple of four */
+    size_t x_bytes, y_bytes;    /* of one input as tiles read it, of one output */
+    void *bias;                 /* float or int32_t, padded to whole block rows */
+    float *scale;               /* int8: of sums to outputs, padded as the bias; NULL: the operator is float */
+    float output_scale;         /* int8 */
+    int32_t input_zero, output_zero;
     float *zeros;               /* one pixel outside of the picture: in_c zeros */
     size_t packed_bytes;
     char kernel[64];
@@ -67,11 +73,13 @@ typedef struct es_picture {
 } es_picture;
 
 es_picture es_picture_of(const es_conv *conv);
+/* Does a run make a copy of its input, padded or converted? */
+bool es_copies_picture(const es_op *op);
 
 /* Are all sizes positive, and small enough to be multiplied? */
 es_status es_conv_check(const es_conv *conv);
 
-es_status es_pack_bsr(es_op *op, const float *weights);
+es_status es_pack_bsr(es_op *op, const void *weights);
 es_status es_bsr_set_width(es_op *op, size_t old_width, size_t new_width);
 es_status es_pack_nm(es_op *op, const float *weights);
 void es_nm_set_width(es_op *op, size_t width);
@@ -79,7 +87,9 @@ es_status es_pack_csr(es_op *op, const float *weights);
 es_status es_pack_csr_vector(es_op *op, const float *weights);
 
 size_t es_tiles_scratch(const es_op *op);
-void es_run_tiles(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch);
+void es_run_tiles(const es_op *op, es_pool *pool, const void *input, void *output, void *scratch);
+/* The picture of an int8 operator: padded with its zero point, as its kernels want it. */
+void es_convert_picture(const es_op *op, es_pool *pool, const int8_t *input, void *picture);
 size_t es_csr_scratch(const es_op *op, size_t threads);
 void es_run_csr(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch);
 void es_run_csr_vector(const es_op *op, es_pool *pool, const float *input, float *output);

@@ -125,7 +125,7 @@ static es_status fill_panels(es_op *op, const float *weights, const sorted_rows 
 es_status es_pack_csr(es_op *op, const float *weights)
 {
     es_csr_weights *csr = &op->csr;
-    csr->panel_count = es_ceil_div(op->columns, op->isa->csr_panel);
+    csr->panel_count = es_ceil_div(op->columns, op->isa->f32->csr_panel);
     /* Even panels: the last one may otherwise be a sliver. Rounding up can leave fewer of them. */
     csr->panel_count = es_ceil_div(op->columns, es_ceil_div(op->columns, csr->panel_count));
     const size_t panels = csr->panel_count, pairs = panels * es_ceil_div(op->rows, ES_CSR_PAIR);
@@ -136,8 +136,8 @@ es_status es_pack_csr(es_op *op, const float *weights)
     sorted_rows *sorted = malloc(panels * sizeof *sorted);
     uint16_t *lengths = malloc(panels * op->rows * sizeof *lengths);
     uint32_t *orders = malloc(panels * op->rows * sizeof *orders);
-    uint32_t *start = malloc((op->isa->csr_panel + 2) * sizeof *start);
-    float *empty = calloc(op->isa->csr_panel, sizeof *empty);
+    uint32_t *start = malloc((op->isa->f32->csr_panel + 2) * sizeof *start);
+    float *empty = calloc(op->isa->f32->csr_panel, sizeof *empty);
     es_status status = ES_OUT_OF_MEMORY;
     if (csr->panels && csr->panel_start && csr->pair_length && csr->pair_rows && sorted && lengths && orders && start &&
         empty) {

@@ -16,7 +16,7 @@ static void add_part(void *context, size_t index, size_t thread)
     (void)thread;
     const sum *s = context;
     const size_t from = index * PART_FLOATS;
-    s->isa->add(s->a + from, s->b + from, s->y + from, es_min(PART_FLOATS, s->count - from), s->low, s->high);
+    s->isa->f32->add(s->a + from, s->b + from, s->y + from, es_min(PART_FLOATS, s->count - from), s->low, s->high);
 }
 
 void es_add(const es_isa *isa, es_pool *pool, const float *a, const float *b, float *y, size_t count, float low,
@@ -37,7 +37,7 @@ static void mean_image(void *context, size_t image, size_t thread)
 {
     (void)thread;
     const mean *m = context;
-    m->isa->mean(m->x + image * m->pixels * m->channels, m->y + image * m->channels, m->pixels, m->channels);
+    m->isa->f32->mean(m->x + image * m->pixels * m->channels, m->y + image * m->channels, m->pixels, m->channels);
 }
 
 void es_mean(const es_isa *isa, es_pool *pool, const float *x, float *y, size_t images, size_t pixels, size_t channels)

@@ -9,14 +9,14 @@ enum { MAX_WIDTH = ES_MAX_VECTORS * 16 };
 static size_t most_vectors(const es_isa *isa)
 {
     size_t vectors = ES_MAX_VECTORS;
-    while (isa->csr[vectors - 1] == NULL)
+    while (isa->f32->csr[vectors - 1] == NULL)
         --vectors;
     return vectors;
 }
 
 static size_t tile_count(const es_op *op, size_t threads)
 {
-    const size_t vectors = es_ceil_div(es_pixels(&op->conv), op->isa->csr_vector);
+    const size_t vectors = es_ceil_div(es_pixels(&op->conv), op->isa->f32->csr_vector);
     const size_t tiles = es_ceil_div(vectors, most_vectors(op->isa));
     /* Few tiles: as many for each thread, if only a vector wide. */
     return es_min(vectors, tiles < 4 * threads ? es_round_up(tiles, threads) : tiles);
@@ -24,18 +24,18 @@ static size_t tile_count(const es_op *op, size_t threads)
 
 size_t es_csr_vectors_of(const es_op *op, size_t threads)
 {
-    return es_ceil_div(es_ceil_div(es_pixels(&op->conv), op->isa->csr_vector), tile_count(op, threads));
+    return es_ceil_div(es_ceil_div(es_pixels(&op->conv), op->isa->f32->csr_vector), tile_count(op, threads));
 }
 
 /* Per thread: a panel, and the sums of one tile with the row that an odd one out is paired with. */
 static size_t panel_floats(const es_op *op)
 {
-    return op->isa->csr_panel * most_vectors(op->isa) * op->isa->csr_vector;
+    return op->isa->f32->csr_panel * most_vectors(op->isa) * op->isa->f32->csr_vector;
 }
 
 static size_t sum_floats(const es_op *op)
 {
-    return es_round_up((op->rows + 1) * most_vectors(op->isa) * op->isa->csr_vector, ES_ALIGNMENT / sizeof(float));
+    return es_round_up((op->rows + 1) * most_vectors(op->isa) * op->isa->f32->csr_vector, ES_ALIGNMENT / sizeof(float));
 }
 
 size_t es_csr_scratch(const es_op *op, size_t threads)
@@ -81,7 +81,7 @@ static void load_panel(const job *j, size_t first, size_t pixels, size_t width, 
             else
                 pixel[p] = tap_pixel(op, j->input, first + p, (int32_t)(tap / k_w), (int32_t)(tap % k_w)) + channel;
         }
-        op->isa->transpose_in(pixel, width, channels, panel + (column - from) * width);
+        op->isa->f32->transpose_in(pixel, width, channels, panel + (column - from) * width);
         column += channels;
     }
 }
@@ -92,17 +92,17 @@ static void run_tile(void *context, size_t index, size_t thread)
     const es_op *op = j->op;
     float *panel = j->scratch + thread * (panel_floats(op) + sum_floats(op)), *sums = panel + panel_floats(op);
     const es_isa *isa = op->isa;
-    const size_t pixels_all = es_pixels(&op->conv), vectors_all = es_ceil_div(pixels_all, isa->csr_vector);
+    const size_t pixels_all = es_pixels(&op->conv), vectors_all = es_ceil_div(pixels_all, isa->f32->csr_vector);
     const size_t first_vector = vectors_all * index / j->tiles;
     const size_t vectors = vectors_all * (index + 1) / j->tiles - first_vector;
-    const size_t first = first_vector * isa->csr_vector, width = vectors * isa->csr_vector;
+    const size_t first = first_vector * isa->f32->csr_vector, width = vectors * isa->f32->csr_vector;
     const size_t pixels = es_min(width, pixels_all - first);
     const es_csr_weights *csr = &op->csr;
     for (size_t p = 0; p < csr->panel_count; ++p) {
         load_panel(j, first, pixels, width, csr->panel_start[p], csr->panel_start[p + 1], panel);
-        isa->csr[vectors - 1](&csr->panels[p], panel, sums, p > 0);
+        isa->f32->csr[vectors - 1](&csr->panels[p], panel, sums, p > 0);
     }
-    isa->transpose_out(sums, width, pixels, op->rows, op->bias, op->conv.low, op->conv.high,
+    isa->f32->transpose_out(sums, width, pixels, op->rows, op->bias, op->conv.low, op->conv.high,
                        j->output + first * op->rows);
 }
 
@@ -140,7 +140,7 @@ static void run_rows(void *context, size_t part, size_t thread)
     };
     const size_t pixels = es_pixels(&op->conv);
     for (size_t p = 0; p < pixels; ++p)
-        op->isa->csr_vector_kernel[v->index_width](&rows, j->input + p * op->columns, j->output + p * op->rows);
+        op->isa->f32->csr_vector_kernel[v->index_width](&rows, j->input + p * op->columns, j->output + p * op->rows);
 }
 
 void es_run_csr_vector(const es_op *op, es_pool *pool, const float *input, float *output)

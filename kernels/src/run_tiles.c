@@ -1,4 +1,4 @@
-/* Runs bsr and nm: tiles of pixels x block rows.
+/* Runs bsr and nm, float and int8: tiles of pixels x block rows.
  *
  * The output's pixels form lines: one for a pointwise convolution, one per output row otherwise. A tile is a part of a
  * line, or a few lines of one picture where a line is short. Weights are walked in chunks that stay in the L2 cache while
@@ -20,22 +20,30 @@ es_picture es_picture_of(const es_conv *conv)
     return (es_picture){.copied = true, .height = height, .width = width};
 }
 
+bool es_copies_picture(const es_op *op)
+{
+    return es_picture_of(&op->conv).copied ||
+           (op->scale != NULL && (op->isa->s8->input != ES_S8_PLAIN || op->channels != (size_t)op->conv.in_c));
+}
+
 size_t es_tiles_scratch(const es_op *op)
 {
     const es_picture picture = es_picture_of(&op->conv);
-    if (!picture.copied)
+    if (!es_copies_picture(op))
         return 0;
-    return (size_t)op->conv.batch * picture.height * picture.width * (size_t)op->conv.in_c * sizeof(float);
+    return (size_t)op->conv.batch * picture.height * picture.width * op->channels * op->x_bytes;
 }
 
 /* ---- tiles -------------------------------------------------------------------------------------------------------- */
 
-void es_store_part(const es_tile *t, const float *whole, int segments, int pixels, size_t height, size_t row)
+void es_store_part(const es_tile *t, size_t element, const void *whole, int segments, int pixels, size_t height, size_t row)
 {
-    const size_t channels = t->rows - row * height;
+    const size_t bytes = (t->rows - row * height) * element;
+    const char *from = whole;
     for (int s = 0; s < segments; ++s)
-        for (int m = 0; m < pixels; ++m, whole += height)
-            memcpy(t->y + s * t->y_segment + m * t->y_pixel + row * height, whole, channels * sizeof *whole);
+        for (int m = 0; m < pixels; ++m, from += height * element)
+            memcpy((char *)t->y + (s * t->y_segment + m * t->y_pixel + (ptrdiff_t)(row * height)) * (ptrdiff_t)element, from,
+                   bytes);
 }
 
 typedef struct tiling {
@@ -44,7 +52,7 @@ typedef struct tiling {
     size_t lines;                       /* whole lines per tile, its segments; 0: a tile is a part of a line */
     size_t tiles_per_line;
     size_t tiles;
-    ptrdiff_t x_pixel, x_line, x_image; /* in floats */
+    ptrdiff_t x_pixel, x_line, x_image; /* in elements */
 } tiling;
 
 /* The most pixels of a segment, if there are so many segments. */
@@ -96,18 +104,20 @@ static size_t parts_of_line(const es_tile_kernels *table, size_t line, size_t mo
 static size_t tile_pixels(const es_op *op, size_t most)
 {
     const es_conv *conv = &op->conv;
-    const size_t pixel_bytes = (size_t)conv->in_c * sizeof(float) * (size_t)conv->k_h;
-    const size_t fitting = op->isa->tile_bytes / pixel_bytes;           /* input pixels, per row of the kernel */
+    const size_t pixel_bytes = op->channels * op->x_bytes * (size_t)conv->k_h;
+    const size_t tile_bytes = op->scale == NULL ? op->isa->f32->tile_bytes : op->isa->s8->tile_bytes;
+    const size_t least = op->scale == NULL ? op->isa->f32->least_pixels : op->isa->s8->least_pixels;
+    const size_t fitting = tile_bytes / pixel_bytes;                    /* input pixels, per row of the kernel */
     const size_t beyond = (size_t)conv->k_w > (size_t)conv->stride_w ? (size_t)(conv->k_w - conv->stride_w) : 0;
     const size_t pixels = fitting > beyond ? (fitting - beyond) / (size_t)conv->stride_w : 0;
-    return pixels < op->isa->least_pixels ? most : es_min(pixels, most);
+    return pixels < least ? most : es_min(pixels, most);
 }
 
 static tiling plan_tiles(const es_op *op, const es_tile_kernels *table)
 {
     const es_conv *conv = &op->conv;
     const es_picture picture = es_picture_of(conv);
-    const size_t c = (size_t)conv->in_c;
+    const size_t c = op->channels;
     tiling plan = {.x_pixel = (ptrdiff_t)((size_t)conv->stride_w * c)};
     if (es_pointwise(conv)) {
         plan.images = 1;
@@ -135,8 +145,9 @@ typedef struct job {
     const es_op *op;
     const es_tile_kernels *table;
     tiling plan;
-    const float *input;
-    float *output;
+    const char *input;
+    char *output;
+    float low, high;
     bool by_rows;               /* the parts are block rows, not tiles */
     size_t parts, chunk_rows;
 } job;
@@ -167,19 +178,19 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
         y_segment = (ptrdiff_t)(distance * rows);
     }
     const es_tile tile = {
-        .x = j->input + (ptrdiff_t)image * plan->x_image + (ptrdiff_t)line * plan->x_line +
-             (ptrdiff_t)from * plan->x_pixel,
+        .x = j->input + ((ptrdiff_t)image * plan->x_image + (ptrdiff_t)line * plan->x_line +
+                         (ptrdiff_t)from * plan->x_pixel) * (ptrdiff_t)op->x_bytes,
         .x_pixel = plan->x_pixel,
         .x_segment = x_segment,
-        .y = j->output + ((image * plan->lines_per_image + line) * plan->line + from) * rows,
+        .y = j->output + ((image * plan->lines_per_image + line) * plan->line + from) * rows * op->y_bytes,
         .y_pixel = (ptrdiff_t)rows,
         .y_segment = y_segment,
         .first = first,
         .last = last,
         .rows = rows,
         .bias = op->bias,
-        .low = op->conv.low,
-        .high = op->conv.high,
+        .low = j->low,
+        .high = j->high,
         .weights = op->format == ES_NM4 ? op->nm.values : op->bsr.values,
         .row_start = op->bsr.row_start,
         .offsets = op->bsr.offsets,
@@ -187,8 +198,22 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
         .tap_offsets = op->nm.tap_offsets,
         .taps = op->nm.taps,
         .groups_per_tap = op->nm.groups_per_tap,
+        .scale = op->scale,
+        .zero_point = op->output_zero,
     };
     j->table->of[segments - 1][m - 1](&tile);
+}
+
+/* What outputs are clamped to; of int8, less their zero point. */
+static void bounds_of(const es_op *op, float *low, float *high)
+{
+    *low = op->conv.low;
+    *high = op->conv.high;
+    if (op->scale == NULL)
+        return;
+    const float zero = (float)op->output_zero;
+    *low = rintf(fminf(fmaxf(*low / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
+    *high = rintf(fminf(fmaxf(*high / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
 }
 
 static void run_part(void *context, size_t part, size_t thread)
@@ -221,18 +246,23 @@ void es_tile_of(const es_op *op, int *segments, int *pixels)
     *pixels = (int)m;
 }
 
-void es_run_tiles(const es_op *op, es_pool *pool, const float *input, float *output, void *scratch)
+void es_run_tiles(const es_op *op, es_pool *pool, const void *input, void *output, void *scratch)
 {
-    const es_picture picture = es_picture_of(&op->conv);
-    if (picture.copied) {
+    if (es_copies_picture(op)) {
+        const es_picture picture = es_picture_of(&op->conv);
         const es_conv *conv = &op->conv;
-        es_pad(pool, &(es_padding){.images = (size_t)conv->batch, .in_h = (size_t)conv->in_h, .in_w = (size_t)conv->in_w,
-                                   .channels = (size_t)conv->in_c, .top = (size_t)conv->pad_top,
-                                   .left = (size_t)conv->pad_left, .out_h = picture.height, .out_w = picture.width},
-               input, scratch);
+        if (op->scale != NULL)
+            es_convert_picture(op, pool, input, scratch);
+        else
+            es_pad(pool, &(es_padding){.images = (size_t)conv->batch, .in_h = (size_t)conv->in_h,
+                                       .in_w = (size_t)conv->in_w, .channels = (size_t)conv->in_c,
+                                       .top = (size_t)conv->pad_top, .left = (size_t)conv->pad_left,
+                                       .out_h = picture.height, .out_w = picture.width},
+                   input, scratch);
         input = scratch;
     }
     job j = {.op = op, .table = table_of(op), .input = input, .output = output};
+    bounds_of(op, &j.low, &j.high);
     j.plan = plan_tiles(op, j.table);
     const size_t threads = es_pool_threads(pool);
     const size_t row_bytes = op->packed_bytes / op->block_rows + 1;

@@ -17,6 +17,7 @@ const char *es_status_message(es_status status)
         [ES_BAD_INDICES] = "an index of a compressed dimension lies outside of it, or the indices do not increase",
         [ES_BAD_VALUE_COUNT] = "the number of stored values is not the one that the sparsity metadata describes",
         [ES_NO_KERNEL] = "the instruction set has no kernel for this format",
+        [ES_BAD_QUANTIZATION] = "a scale is not a positive number, a zero point is beyond int8, or a weight is -128",
         [ES_THREADS] = "a thread could not be started",
     };
     if ((unsigned)status >= ES_STATUS_COUNT)

@@ -63,3 +63,52 @@ void es_count(const float *weights, size_t rows, size_t columns, size_t group, e
         count_strip(weights, rows, columns, from, columns - from < STRIP ? columns - from : STRIP, zeros);
     zeros->nm4 = group % 4 == 0 && columns % 4 == 0 && two_of_four(weights, rows, columns);
 }
+
+/* Which quads, four consecutive inputs of a tap or what is left of it, hold a non-zero. */
+static size_t mark_quads(const int8_t *row, size_t taps, size_t group, uint8_t *any, bool *lowest)
+{
+    size_t nonzeros = 0;
+    for (size_t tap = 0; tap < taps; ++tap)
+        for (size_t c = 0; c < group; ++row) {
+            nonzeros += *row != 0;
+            *lowest |= *row == INT8_MIN;
+            *any |= *row != 0;
+            if (++c % 4 == 0 || c == group)
+                ++any;
+        }
+    return nonzeros;
+}
+
+void es_count_s8(const int8_t *weights, size_t rows, size_t columns, size_t group, es_zeros *zeros)
+{
+    *zeros = (es_zeros){.type = ES_INT8, .rows = rows, .columns = columns};
+    const size_t taps = columns / group, quads = taps * (group / 4 + (group % 4 != 0));
+    /* Three heights of flags in one go; without the memory the counts are those of dense weights. */
+    uint8_t *any = calloc(3 * quads + 1, 1);
+    uint8_t *any4 = any, *any8 = any + quads, *any16 = any + 2 * quads;
+    zeros->blocks4 = zeros->blocks8 = zeros->blocks16 = SIZE_MAX;
+    if (any == NULL)
+        return;
+    zeros->blocks4 = zeros->blocks8 = zeros->blocks16 = 0;
+    for (size_t r = 0; r < rows; ++r) {
+        zeros->nonzeros += mark_quads(weights + r * columns, taps, group, any4, &zeros->lowest);
+        const bool last = r + 1 == rows;
+        if (!last && (r + 1) % 4 != 0)
+            continue;
+        for (size_t q = 0; q < quads; ++q) {
+            any8[q] |= any4[q];
+            any16[q] |= any4[q];
+        }
+        zeros->blocks4 += popcount_bytes(any4, quads);
+        memset(any4, 0, quads);
+        if (last || (r + 1) % 8 == 0) {
+            zeros->blocks8 += popcount_bytes(any8, quads);
+            memset(any8, 0, quads);
+        }
+        if (last || (r + 1) % 16 == 0) {
+            zeros->blocks16 += popcount_bytes(any16, quads);
+            memset(any16, 0, quads);
+        }
+    }
+    free(any);
+}

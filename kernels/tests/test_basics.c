@@ -159,7 +159,7 @@ static void test_cost(void)
 {
     es_conv conv = {.batch = 1, .in_h = 14, .in_w = 14, .in_c = 512, .out_h = 14, .out_w = 14, .out_c = 512, .k_h = 1,
                     .k_w = 1, .stride_h = 1, .stride_w = 1};
-    es_zeros dense = {512, 512, 512 * 512, 512 * 32, 512 * 64, 512 * 128, false};
+    es_zeros dense = {ES_FLOAT32, 512, 512, 512 * 512, 512 * 32, 512 * 64, 512 * 128, false, false};
     es_zeros sparse = dense;
     sparse.nonzeros /= 20;
     sparse.blocks16 /= 20;
@@ -170,7 +170,7 @@ static void test_cost(void)
         const char *target = es_cost_target(i);
         es_decision full, few;
         CHECK(es_decide_for(target, &conv, &dense, &full) == ES_OK && es_decide_for(target, &conv, &sparse, &few) == ES_OK);
-        CHECK(full.format < ES_FORMAT_COUNT && few.format < ES_FORMAT_COUNT, "%s", target);
+        CHECK(full.format < ES_FLOAT_FORMATS && few.format < ES_FLOAT_FORMATS, "%s", target);
         CHECK(few.sparse_us < full.sparse_us && few.sparse_us > 0, "%s: %g and %g us", target, few.sparse_us,
               full.sparse_us);
         CHECK(few.dense_us == full.dense_us && full.dense_us > 0 && isfinite(full.sparse_us), "%s", target);

@@ -8,53 +8,14 @@
 
 #include "check.h"
 #include "isas.h"
+#include "shapes.h"
 #include "support.h"
 
 static random_state rng = {2};
 
-typedef enum padding { SAME, VALID } padding;
-
-typedef struct shape {
-    int32_t batch, in_h, in_w, in_c, out_c, k_h, k_w, stride_h, stride_w;
-    padding pad;
-} shape;
-
-static const shape shapes[] = {
-    /* Pointwise: fewer pixels than a vector, one more than a tile, odd channels, many panels. */
-    {1, 1, 1, 1, 1, 1, 1, 1, 1, VALID},     {1, 1, 1, 64, 40, 1, 1, 1, 1, VALID},   {3, 1, 1, 33, 19, 1, 1, 1, 1, VALID},
-    {1, 7, 7, 20, 16, 1, 1, 1, 1, SAME},    {2, 5, 3, 12, 17, 1, 1, 1, 1, SAME},    {1, 9, 13, 600, 33, 1, 1, 1, 1, SAME},
-    {1, 1, 29, 8, 31, 1, 1, 1, 1, VALID},   {1, 14, 14, 36, 15, 1, 1, 1, 1, SAME},  {5, 1, 1, 300, 50, 1, 1, 1, 1, SAME},
-    {17, 1, 1, 24, 23, 1, 1, 1, 1, VALID},  {1, 1, 65, 7, 6, 1, 1, 1, 1, SAME},
-    /* 1x1 with a stride. */
-    {1, 7, 7, 12, 18, 1, 1, 2, 2, SAME},    {2, 8, 9, 5, 16, 1, 1, 3, 2, VALID},
-    /* 2x2 to 5x5, the border on one side, on both, wider than the picture. */
-    {1, 6, 6, 4, 16, 3, 3, 1, 1, SAME},     {1, 6, 6, 4, 9, 3, 3, 1, 1, VALID},     {2, 7, 5, 8, 20, 3, 3, 1, 1, SAME},
-    {1, 9, 9, 3, 17, 3, 3, 2, 2, SAME},     {1, 8, 8, 16, 35, 3, 3, 2, 2, SAME},    {1, 11, 10, 6, 12, 3, 3, 3, 3, SAME},
-    {1, 10, 10, 4, 16, 5, 5, 1, 1, SAME},   {1, 12, 12, 4, 8, 5, 5, 2, 2, VALID},   {1, 5, 5, 12, 16, 5, 5, 1, 1, VALID},
-    {1, 2, 2, 4, 16, 5, 5, 1, 1, SAME},     {3, 4, 4, 8, 24, 2, 2, 1, 1, SAME},     {1, 9, 9, 4, 16, 2, 2, 2, 2, VALID},
-    {1, 1, 1, 4, 16, 3, 3, 1, 1, SAME},     {1, 13, 1, 8, 16, 3, 1, 1, 1, SAME},    {1, 3, 40, 4, 16, 3, 3, 1, 1, SAME},
-    /* Not square. */
-    {1, 9, 11, 4, 16, 1, 5, 1, 1, SAME},    {1, 9, 11, 4, 18, 5, 1, 2, 1, SAME},    {2, 8, 12, 4, 16, 3, 5, 1, 3, VALID},
-    {1, 12, 7, 7, 13, 4, 2, 3, 1, SAME},    {1, 6, 31, 16, 16, 2, 3, 1, 2, SAME},
-    /* Lines of all lengths that are odd for a tile. */
-    {1, 3, 15, 4, 16, 3, 3, 1, 1, SAME},    {1, 2, 25, 4, 16, 3, 3, 1, 1, SAME},    {1, 5, 27, 4, 16, 3, 3, 1, 1, VALID},
-    {1, 4, 29, 4, 16, 2, 2, 1, 1, SAME},
-};
-enum { SHAPES = sizeof shapes / sizeof *shapes };
-
-static es_conv conv_of(const shape *s)
-{
-    es_conv conv = {.batch = s->batch, .in_h = s->in_h, .in_w = s->in_w, .in_c = s->in_c, .out_c = s->out_c,
-                    .k_h = s->k_h, .k_w = s->k_w, .stride_h = s->stride_h, .stride_w = s->stride_w,
-                    .low = -INFINITY, .high = INFINITY};
-    const es_status status = s->pad == SAME ? es_conv_same(&conv) : es_conv_valid(&conv);
-    CHECK(status == ES_OK, "%s", es_status_message(status));
-    return conv;
-}
-
 static bool fits(const es_isa *isa, es_format format, const es_conv *conv)
 {
-    return format != ES_NM4 || (isa->nm != NULL && conv->in_c % 4 == 0);
+    return format != ES_NM4 || (isa->f32->nm != NULL && conv->in_c % 4 == 0);
 }
 
 static float *new_floats(size_t count)
@@ -222,6 +183,7 @@ static void test_refusals(const es_isa *isa)
                           .out_w = INT32_MAX, .out_c = INT32_MAX, .k_h = 1, .k_w = 1, .stride_h = 1, .stride_w = 1};
     CHECK(es_op_create(isa, ES_CSR, &huge, weights, NULL, &op) == ES_TOO_LARGE);
     CHECK(es_op_create(isa, ES_FORMAT_NONE, &good, weights, NULL, &op) == ES_NO_KERNEL);
+    CHECK(es_op_create(isa, ES_BSR8X4, &good, weights, NULL, &op) == ES_NO_KERNEL);
     CHECK(es_op_create(isa, (es_format)-1, &good, weights, NULL, &op) == ES_NO_KERNEL);
     const es_conv odd = conv_of(&(shape){1, 6, 6, 5, 8, 3, 3, 1, 1, SAME});
     CHECK(es_op_create(isa, ES_NM4, &odd, weights, NULL, &op) == ES_NO_KERNEL);
@@ -236,7 +198,7 @@ int main(void)
     static const double densities[] = {0, 0.05, 0.3, 0.7, 1};
     for (size_t i = 0; i < count; ++i) {
         test_refusals(isas[i]);
-        for (es_format format = 0; format < ES_FORMAT_COUNT; ++format) {
+        for (es_format format = 0; format < ES_FLOAT_FORMATS; ++format) {
             for (size_t s = 0; s < SHAPES; ++s) {
                 for (size_t d = 0; d < sizeof densities / sizeof *densities; ++d)
                     test_shape(isas[i], format, &shapes[s], densities[d], (s + d) % 3 != 0,
@@ -249,7 +211,7 @@ int main(void)
         }
     }
     char what[80];
-    snprintf(what, sizeof what, "operators: %zu instruction sets, %d formats, %d shapes", count, (int)ES_FORMAT_COUNT,
+    snprintf(what, sizeof what, "operators: %zu instruction sets, %d formats, %d shapes", count, (int)ES_FLOAT_FORMATS,
              (int)SHAPES);
     return check_report(what);
 }

@@ -12,7 +12,7 @@ static random_state rng = {3};
 
 static void test_op(const es_isa *isa, es_format format, es_pool *pool, es_conv conv)
 {
-    if (es_conv_same(&conv) != ES_OK || (format == ES_NM4 && isa->nm == NULL))
+    if (es_conv_same(&conv) != ES_OK || (format == ES_NM4 && isa->f32->nm == NULL))
         return;
     const size_t rows = (size_t)conv.out_c, columns = conv_weights(&conv) / rows, outputs = conv_outputs(&conv);
     float *weights = calloc(rows * columns, sizeof *weights), *input = calloc(conv_inputs(&conv), sizeof *input);
@@ -57,7 +57,7 @@ int main(void)
         if (!CHECK(es_pool_create(threads[t], &pool) == ES_OK))
             continue;
         for (size_t i = 0; i < count; ++i)
-            for (es_format format = 0; format < ES_FORMAT_COUNT; ++format)
+            for (es_format format = 0; format < ES_FLOAT_FORMATS; ++format)
                 for (size_t c = 0; c < sizeof convs / sizeof *convs; ++c) {
                     es_conv conv = convs[c];
                     conv.low = -INFINITY;

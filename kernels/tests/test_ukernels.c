@@ -188,7 +188,7 @@ static size_t test_table(const es_isa *isa, es_format format, int width)
 
 static void run_csr(const es_isa *isa, size_t vectors, size_t rows, bool accumulate, bool long_rows)
 {
-    const size_t width = vectors * isa->csr_vector, inputs = isa->csr_panel, pairs = es_ceil_div(rows, ES_CSR_PAIR);
+    const size_t width = vectors * isa->f32->csr_vector, inputs = isa->f32->csr_panel, pairs = es_ceil_div(rows, ES_CSR_PAIR);
     uint16_t *length = calloc(pairs, sizeof *length);
     uint32_t *pair_rows = calloc(pairs * ES_CSR_PAIR, sizeof *pair_rows);
     size_t count = 0;
@@ -228,7 +228,7 @@ static void run_csr(const es_isa *isa, size_t vectors, size_t rows, bool accumul
             }
     const es_csr_panel panel = {.pairs = pairs, .pair_length = length, .pair_rows = pair_rows, .indices = indices,
                                 .values = values};
-    isa->csr[vectors - 1](&panel, x, sums, accumulate);
+    isa->f32->csr[vectors - 1](&panel, x, sums, accumulate);
     const size_t wrong = first_difference(sums, e, rows * width);
     CHECK(wrong == rows * width, "%s csr, %zu vectors, %zu rows, accumulate %d: sum %zu is %g, expected %g", isa->name,
           vectors, rows, accumulate, wrong, (double)sums[wrong], e[wrong].value);
@@ -239,7 +239,7 @@ static void run_csr(const es_isa *isa, size_t vectors, size_t rows, bool accumul
 
 static void run_transposes(const es_isa *isa, size_t vectors, size_t channels, size_t pixels)
 {
-    const size_t width = vectors * isa->csr_vector;
+    const size_t width = vectors * isa->f32->csr_vector;
     const float *pixel[ES_MAX_VECTORS * 16];
     guarded from[ES_MAX_VECTORS * 16];
     for (size_t p = 0; p < width; ++p) {
@@ -250,7 +250,7 @@ static void run_transposes(const es_isa *isa, size_t vectors, size_t channels, s
     }
     guarded panel_memory = guarded_allocate(channels * width * sizeof(float), sizeof(float), AT_END);
     float *panel = (float *)panel_memory.data;
-    isa->transpose_in(pixel, width, channels, panel);
+    isa->f32->transpose_in(pixel, width, channels, panel);
     size_t wrong = 0;
     for (size_t c = 0; c < channels; ++c)
         for (size_t p = 0; p < width; ++p)
@@ -266,7 +266,7 @@ static void run_transposes(const es_isa *isa, size_t vectors, size_t channels, s
     for (size_t c = 0; c < channels; ++c)
         bias[c] = (float)(c % 7);
     const float low = 3.0f, high = (float)(width * 1000 - 1500);
-    isa->transpose_out(panel, width, pixels, channels, bias, low, high, y);
+    isa->f32->transpose_out(panel, width, pixels, channels, bias, low, high, y);
     wrong = 0;
     for (size_t p = 0; p < pixels; ++p)
         for (size_t c = 0; c < channels; ++c)
@@ -279,19 +279,19 @@ static void run_transposes(const es_isa *isa, size_t vectors, size_t channels, s
 static size_t test_csr(const es_isa *isa)
 {
     size_t kernels = 0;
-    CHECK(isa->csr[0] != NULL, "%s", isa->name);
+    CHECK(isa->f32->csr[0] != NULL, "%s", isa->name);
     for (size_t vectors = 1; vectors <= ES_MAX_VECTORS; ++vectors) {
-        if (isa->csr[vectors - 1] == NULL)
+        if (isa->f32->csr[vectors - 1] == NULL)
             continue;
         ++kernels;
-        CHECK(vectors == 1 || isa->csr[vectors - 2] != NULL, "%s: a gap below %zu vectors", isa->name, vectors);
+        CHECK(vectors == 1 || isa->f32->csr[vectors - 2] != NULL, "%s: a gap below %zu vectors", isa->name, vectors);
         for (size_t rows = 1; rows < 12; ++rows)
             for (int accumulate = 0; accumulate < 2; ++accumulate)
                 for (int long_rows = 0; long_rows < 2; ++long_rows)
                     run_csr(isa, vectors, rows, accumulate, long_rows);
-        const size_t width = vectors * isa->csr_vector, channels[] = {1, 3, 4, 5, 8, 15, 16, 17, 35};
+        const size_t width = vectors * isa->f32->csr_vector, channels[] = {1, 3, 4, 5, 8, 15, 16, 17, 35};
         for (size_t i = 0; i < sizeof channels / sizeof *channels; ++i)
-            for (size_t pixels = width - isa->csr_vector + 1; pixels <= width; ++pixels)
+            for (size_t pixels = width - isa->f32->csr_vector + 1; pixels <= width; ++pixels)
                 run_transposes(isa, vectors, channels[i], pixels);
     }
     return kernels;
@@ -335,7 +335,7 @@ static void run_csr_vector(const es_isa *isa, int width, size_t rows, size_t fir
     }
     const es_csr_rows job = {.first = first, .last = last, .row_start = row_start, .indices = index_memory.data,
                              .values = values, .bias = bias, .low = low, .high = high};
-    isa->csr_vector_kernel[width](&job, x, y);
+    isa->f32->csr_vector_kernel[width](&job, x, y);
     size_t wrong = 0;
     for (size_t r = 0; r < rows; ++r)
         wrong += r >= first && r < last ? !as_expected(y[r], &e[r]) : y[r] != 1234.5f;
@@ -349,7 +349,7 @@ static void run_csr_vector(const es_isa *isa, int width, size_t rows, size_t fir
 static size_t test_csr_vector(const es_isa *isa)
 {
     for (int width = ES_NARROW; width <= ES_WIDE; ++width) {
-        if (!CHECK(isa->csr_vector_kernel[width] != NULL, "%s", isa->name))
+        if (!CHECK(isa->f32->csr_vector_kernel[width] != NULL, "%s", isa->name))
             continue;
         run_csr_vector(isa, width, 40, 0, 40);
         run_csr_vector(isa, width, 40, 13, 29);

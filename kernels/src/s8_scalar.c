@@ -1,0 +1,82 @@
+/* Portable C: the reference of the int8 kernels. */
+#include "kernels.h"
+#include "tile_names.h"
+
+typedef int8_t q4_input_t;
+typedef struct { int32_t of[4]; } q4_sum_t;
+typedef const int8_t *q4_weights_t, *q4_quad_t;
+
+ES_INLINE q4_sum_t q4_load_sum(const int32_t *p) { return (q4_sum_t){{p[0], p[1], p[2], p[3]}}; }
+ES_INLINE q4_sum_t q4_zero_sum(void) { return (q4_sum_t){{0}}; }
+ES_INLINE q4_weights_t q4_load_weights(const int8_t *p) { return p; }
+ES_INLINE q4_quad_t q4_quad(const int8_t *p) { return p; }
+
+/* Sums wrap, as those of vectors do. */
+ES_INLINE int32_t wrapped(uint32_t sum)
+{
+    int32_t result;
+    memcpy(&result, &sum, sizeof result);
+    return result;
+}
+
+ES_INLINE q4_sum_t q4_add_sum(q4_sum_t a, q4_sum_t b)
+{
+    for (int i = 0; i < 4; ++i)
+        a.of[i] = wrapped((uint32_t)a.of[i] + (uint32_t)b.of[i]);
+    return a;
+}
+
+ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x)
+{
+    for (int i = 0; i < 4; ++i)
+        sum.of[i] = wrapped((uint32_t)sum.of[i] + (uint32_t)(w[4 * i] * x[0] + w[4 * i + 1] * x[1] +
+                                                             w[4 * i + 2] * x[2] + w[4 * i + 3] * x[3]));
+    return sum;
+}
+
+ES_INLINE void q4_store(int8_t *y, q4_sum_t sum, const float *scale, float low, float high, int32_t zero_point)
+{
+    for (int i = 0; i < 4; ++i)
+        y[i] = (int8_t)((int32_t)rintf(fminf(high, fmaxf(low, (float)sum.of[i] * scale[i]))) + zero_point);
+}
+
+#define S8_NAME bsr16
+#define S8_V q4
+#define S8_NV 4
+#define S8_VW 4
+#define S8_MS(F) ES_UP_TO_2(F, 1)
+#define S8_WIDE_MS(F) ES_UP_TO_1(F, 1)
+#include "s8_bsr.inc.h"
+
+#define S8_NAME bsr8
+#define S8_V q4
+#define S8_NV 2
+#define S8_VW 4
+#define S8_MS(F) ES_UP_TO_4(F, 1)
+#define S8_WIDE_MS(F) ES_UP_TO_1(F, 1)
+#include "s8_bsr.inc.h"
+
+#define S8_NAME bsr4
+#define S8_V q4
+#define S8_NV 1
+#define S8_VW 4
+#define S8_MS(F) ES_UP_TO_4(F, 1)
+#define S8_WIDE_MS(F) ES_UP_TO_1(F, 1)
+#include "s8_bsr.inc.h"
+
+static void convert(const int8_t *x, void *to, size_t count, int32_t zero_point)
+{
+    (void)zero_point;
+    memcpy(to, x, count);
+}
+
+const es_s8_kernels es_s8_scalar = {
+    .input = ES_S8_PLAIN,
+    .convert = convert,
+    .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
+    .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
+    .bsr4x4 = {&bsr4_narrow, &bsr4_wide},
+    .vector_rows = 4,
+    .tile_bytes = 16 * 1024,
+    .least_pixels = 1,
+};
