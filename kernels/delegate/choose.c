@@ -18,12 +18,22 @@ static const char *target_of(const es_options *options)
     return options->plan != NULL ? options->plan : es_isa_target(options->isa);
 }
 
-/* Counts the zeros of one operator's weights and asks the cost model. */
-static es_status weigh(const es_options *options, const float *weights, es_choice *choice)
+typedef struct buffers {
+    es_buffer weights, bias;
+} buffers;
+
+/* Counts the zeros of one operator's weights, expanded already, and asks the cost model. */
+static es_status weigh(const es_options *options, const buffers *room, es_choice *choice)
 {
     const es_conv *conv = &choice->operator_.conv;
-    es_count(weights, (size_t)conv->out_c, columns_of(choice), (size_t)conv->in_c, &choice->zeros);
+    const size_t rows = (size_t)conv->out_c, columns = columns_of(choice), group = (size_t)conv->in_c;
+    if (choice->operator_.type == ES_INT8)
+        es_count_s8(choice->constants.weights.tensor->data, rows, columns, group, &choice->zeros);
+    else
+        es_count(room->weights.data, rows, columns, group, &choice->zeros);
     choice->density = es_density(&choice->zeros);
+    if (choice->zeros.lowest)
+        return ES_BAD_QUANTIZATION;
     const es_status status = es_decide_for(target_of(options), conv, &choice->zeros, &choice->decision);
     choice->considered = status == ES_OK;
     return status;
@@ -52,34 +62,48 @@ static void settle(const es_options *options, es_choice *choice)
                  100 * (1 - choice->density), es_format_name(choice->decision.format), gain);
 }
 
-typedef struct buffers {
-    es_buffer weights, bias;
-} buffers;
+/* int8 is packed as it lies in the file. */
+static es_status pack_s8(const es_options *options, es_choice *choice)
+{
+    const es_operator_constants *c = &choice->constants;
+    return es_op_create_s8(options->isa, choice->decision.format, &choice->operator_.conv, &choice->operator_.quantization,
+                           c->weights.tensor->data, c->bias.count > 0 ? c->bias.tensor->data : NULL, &choice->op);
+}
 
-/* The weights are in `room` already. */
-static es_status pack(const es_options *options, buffers *room, es_choice *choice)
+static es_status pack_f32(const es_options *options, buffers *room, es_choice *choice)
 {
     const bool has_bias = choice->constants.bias.count > 0;
     const es_conv *conv = &choice->operator_.conv;
-    es_status status = has_bias ? es_constant_expand(&choice->constants.bias, &room->bias) : ES_OK;
+    const es_status status = has_bias ? es_constant_expand(&choice->constants.bias, &room->bias) : ES_OK;
     if (status != ES_OK)
         return status;
     const float *weights = room->weights.data, *bias = has_bias ? room->bias.data : NULL;
     if (choice->operator_.kind == ES_KIND_DEPTHWISE)
-        status = es_depthwise_create(options->isa, conv, weights, bias, &choice->depthwise);
-    else
-        status = es_op_create(options->isa, choice->decision.format, conv, weights, bias, &choice->op);
+        return es_depthwise_create(options->isa, conv, weights, bias, &choice->depthwise);
+    return es_op_create(options->isa, choice->decision.format, conv, weights, bias, &choice->op);
+}
+
+/* The weights are expanded already. */
+static es_status pack(const es_options *options, buffers *room, es_choice *choice)
+{
+    const es_status status =
+        choice->operator_.type == ES_INT8 ? pack_s8(options, choice) : pack_f32(options, room, choice);
     if (status == ES_OK)
         snprintf(choice->kernel, sizeof choice->kernel, "%s",
                  choice->op != NULL ? es_op_kernel(choice->op) : es_depthwise_kernel_name(choice->depthwise));
     return status;
 }
 
+static es_status expand(const es_choice *choice, buffers *room)
+{
+    return choice->operator_.type == ES_INT8 ? ES_OK : es_constant_expand(&choice->constants.weights, &room->weights);
+}
+
 static es_status expand_and_pack(const es_options *options, buffers *room, es_choice *choice)
 {
     if (choice->constants.weights.count == 0)
         return ES_OK;
-    const es_status status = es_constant_expand(&choice->constants.weights, &room->weights);
+    const es_status status = expand(choice, room);
     return status == ES_OK ? pack(options, room, choice) : status;
 }
 
@@ -92,9 +116,9 @@ static void leave(es_choice *choice, es_status status)
 /* An operator by itself: its weights are expanded once, looked at, and packed if they pay. */
 static void choose_one(const es_options *options, bool in_cluster, buffers *room, es_choice *choice)
 {
-    es_status status = es_constant_expand(&choice->constants.weights, &room->weights);
+    es_status status = expand(choice, room);
     if (status == ES_OK)
-        status = weigh(options, room->weights.data, choice);
+        status = weigh(options, room, choice);
     if (status == ES_OK && !in_cluster) {
         settle(options, choice);
         if (choice->claimed && options->plan == NULL)

@@ -49,11 +49,16 @@ static bool square(const tfl_tensor *filter, int size)
     return filter != NULL && es_tensor_rank(filter) == 4 && filter->dims->data[1] == size && filter->dims->data[2] == size;
 }
 
+static bool is_float(const tfl_tensor *tensor)
+{
+    return tensor != NULL && tensor->type == TFL_FLOAT32;
+}
+
 static bool opens(const es_graph *graph, size_t place)
 {
     const tfl_conv_params *p = graph->nodes[place]->builtin_data;
     const tfl_tensor *filter = input_of(graph, place, 1);
-    return code_of(graph, place) == TFL_CONV_2D && p != NULL && input_of(graph, place, 0) != NULL && square(filter, 3) &&
+    return code_of(graph, place) == TFL_CONV_2D && p != NULL && is_float(input_of(graph, place, 0)) && square(filter, 3) &&
            filter->dims->data[3] == 3 && p->stride_width == 2 && p->stride_height == 2 && p->dilation_width == 1 &&
            p->dilation_height == 1 && padded_by(graph, place, p->padding, 3, 2, 1);
 }

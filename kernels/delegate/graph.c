@@ -44,7 +44,7 @@ static bool tensor_looks_right(const tfl_tensor *t)
     if (t->allocation_type != TFL_MMAP_RO || t->sparsity != NULL || t->data == NULL)
         return true;
     size_t count;
-    const size_t element = t->type == TFL_FLOAT32 || t->type == TFL_INT32 ? 4 : t->type == TFL_FLOAT16 ? 2 : 0;
+    const size_t element = t->type == TFL_FLOAT32 || t->type == TFL_INT32 ? 4 : t->type == TFL_FLOAT16 ? 2 : t->type == TFL_INT8 ? 1 : 0;
     return element == 0 || (es_dims_count(t->dims, &count) && t->bytes == count * element);
 }
 
@@ -175,6 +175,19 @@ int es_graph_pad(const es_graph *graph, int tensor, int32_t amounts[8])
 
 /* ---- constants ---------------------------------------------------------------------------------------------------- */
 
+/* `indirect`: on its way the constant is expanded, or made float. */
+static const char *read_type(const tfl_tensor *tensor, bool indirect, es_type *type)
+{
+    switch (tensor->type) {
+    case TFL_FLOAT32: *type = ES_FLOAT32; return NULL;
+    case TFL_FLOAT16: *type = ES_FLOAT16; return NULL;
+    case TFL_INT8: *type = ES_INT8; break;
+    case TFL_INT32: *type = ES_INT32; break;
+    default: return "it is neither float32, float16 nor int8";
+    }
+    return indirect || tensor->sparsity != NULL ? "whole numbers are read only as they are, not expanded or made float" : NULL;
+}
+
 const char *es_graph_constant(const es_graph *graph, int index, es_constant *constant)
 {
     *constant = (es_constant){.through = {-1, -1}};
@@ -191,11 +204,8 @@ const char *es_graph_constant(const es_graph *graph, int index, es_constant *con
         if (producer < 0) {
             if (tensor->allocation_type != TFL_MMAP_RO || tensor->data == NULL)
                 return "it is computed, not constant";
-            if (tensor->type != TFL_FLOAT32 && tensor->type != TFL_FLOAT16)
-                return "it is neither float32 nor float16";
             constant->tensor = tensor;
-            constant->type = tensor->type == TFL_FLOAT32 ? ES_FLOAT32 : ES_FLOAT16;
-            return NULL;
+            return read_type(tensor, step > 0, &constant->type);
         }
         const int code = graph->registrations[producer]->builtin_code;
         if (step == 2 || (code != TFL_DENSIFY && code != TFL_DEQUANTIZE))
@@ -206,6 +216,25 @@ const char *es_graph_constant(const es_graph *graph, int index, es_constant *con
         constant->through[step] = producer;
         index = node->inputs->data[0];
     }
+}
+
+/* ---- quantisation --------------------------------------------------------------------------------------------------- */
+
+bool es_tensor_quantization(const tfl_tensor *tensor, size_t channels, const float **scales, size_t *count, int32_t *zero)
+{
+    const tfl_affine_quantization *q = tensor->quantization.params;
+    if (tensor->quantization.type != TFL_AFFINE || q == NULL || q->scale == NULL || q->zero_point == NULL ||
+        q->scale->size <= 0 || q->zero_point->size <= 0 ||
+        (q->scale->size > 1 && ((size_t)q->scale->size != channels || q->quantized_dimension != 0)) ||
+        (q->zero_point->size > 1 && q->zero_point->size != q->scale->size))
+        return false;
+    for (int i = 1; i < q->zero_point->size; ++i)
+        if (q->zero_point->data[i] != q->zero_point->data[0])
+            return false;
+    *scales = q->scale->data;
+    *count = (size_t)q->scale->size;
+    *zero = q->zero_point->data[0];
+    return true;
 }
 
 static bool read_array(const tfl_int_array *from, es_array *to)

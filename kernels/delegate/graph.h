@@ -27,7 +27,7 @@ tfl_tensor *es_graph_tensor(const es_graph *graph, const tfl_int_array *indices,
  * receives: before and behind, for each of the four dimensions. -1: there is no such PAD. */
 int es_graph_pad(const es_graph *graph, int tensor, int32_t amounts[8]);
 
-/* A constant as float32, whatever way it takes to its user: as it is, through DENSIFY, through DEQUANTIZE. */
+/* A constant, whatever way it takes to its user: as it is, through DENSIFY, through DEQUANTIZE. */
 typedef struct es_constant {
     const tfl_tensor *tensor;       /* as the file has it */
     es_type type;
@@ -44,8 +44,12 @@ typedef struct es_buffer {
     size_t count;
 } es_buffer;
 
-/* The constant's `count` floats, in `buffer`. */
+/* The `count` floats of a constant of floating-point type, in `buffer`. */
 es_status es_constant_expand(const es_constant *constant, es_buffer *buffer);
+
+/* How a tensor of `channels` channels in its first dimension is quantised: one scale, or one for each; the zero point is the
+ * same for all. False: it is not, or otherwise. */
+bool es_tensor_quantization(const tfl_tensor *tensor, size_t channels, const float **scales, size_t *count, int32_t *zero);
 
 /* Dims as they are, 0 if the tensor has none of its own or more than ES_MAX_RANK. */
 size_t es_tensor_rank(const tfl_tensor *tensor);

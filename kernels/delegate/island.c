@@ -251,8 +251,8 @@ static es_status reshape_steps(tfl_context *context, island *is)
         if (status != ES_OK)
             return status;
         s->operator_.conv = conv;
-        s->input_bytes = es_operator_input_count(&conv) * sizeof(float);
-        s->output_bytes = es_operator_output_count(&conv) * sizeof(float);
+        s->input_bytes = es_operator_input_count(&conv) * es_operator_element(&s->operator_);
+        s->output_bytes = es_operator_output_count(&conv) * es_operator_element(&s->operator_);
         tfl_int_array *dims = output_dims(&s->operator_, &conv, input);
         if (dims == NULL)
             return ES_OUT_OF_MEMORY;
@@ -265,8 +265,8 @@ static es_status reshape_steps(tfl_context *context, island *is)
     for (size_t i = 0; i < is->count; ++i) {
         es_conv conv;
         if (shape_of(context, &is->steps[i].operator_, &conv) != ES_OK ||
-            es_operator_input_count(&conv) * sizeof(float) != is->steps[i].input_bytes ||
-            es_operator_output_count(&conv) * sizeof(float) != is->steps[i].output_bytes)
+            es_operator_input_count(&conv) * es_operator_element(&is->steps[i].operator_) != is->steps[i].input_bytes ||
+            es_operator_output_count(&conv) * es_operator_element(&is->steps[i].operator_) != is->steps[i].output_bytes)
             return ES_BAD_SHAPE;
     }
     return ES_OK;
@@ -312,7 +312,7 @@ tfl_status es_island_prepare(tfl_context *context, tfl_node *node)
     return TFL_ERROR;
 }
 
-static void run_step(es_delegate *delegate, const step *s, const float *a, const float *b, float *y, void *scratch)
+static void run_step(es_delegate *delegate, const step *s, const void *a, const void *b, void *y, void *scratch)
 {
     const es_isa *isa = delegate->options.isa;
     const es_conv *conv = &s->operator_.conv;
@@ -342,10 +342,10 @@ static void run_step(es_delegate *delegate, const step *s, const float *a, const
 }
 
 /* NULL: it has no memory, or less than it was prepared for. */
-static float *data_of(const tfl_context *context, const es_delegate *delegate, int tensor, size_t offset, size_t bytes)
+static void *data_of(const tfl_context *context, const es_delegate *delegate, int tensor, size_t offset, size_t bytes)
 {
     if (offset != SIZE_MAX)
-        return (float *)(void *)(delegate->scratch + offset);
+        return delegate->scratch + offset;
     return context->tensors[tensor].bytes >= bytes ? context->tensors[tensor].data : NULL;
 }
 
@@ -358,11 +358,11 @@ tfl_status es_island_invoke(tfl_context *context, tfl_node *node)
     for (size_t i = 0; i < is->count && status == TFL_OK; ++i) {
         const step *s = &is->steps[i];
         const es_operator *op = &s->operator_;
-        const float *a = data_of(context, delegate, op->inputs[0], s->input_offsets[0], s->input_bytes);
-        const float *b = op->inputs[1] < 0
+        const void *a = data_of(context, delegate, op->inputs[0], s->input_offsets[0], s->input_bytes);
+        const void *b = op->inputs[1] < 0
                              ? a
                              : data_of(context, delegate, op->inputs[1], s->input_offsets[1], s->input_bytes);
-        float *y = data_of(context, delegate, op->output, s->output_offset, s->output_bytes);
+        void *y = data_of(context, delegate, op->output, s->output_offset, s->output_bytes);
         if (a == NULL || b == NULL || y == NULL)
             status = TFL_ERROR;
         else

@@ -74,6 +74,11 @@ es_status es_operator_shape(const es_operator *op, const tfl_int_array *dims, es
     }
 }
 
+size_t es_operator_element(const es_operator *op)
+{
+    return op->type == ES_INT8 ? sizeof(int8_t) : sizeof(float);
+}
+
 size_t es_operator_input_count(const es_conv *conv)
 {
     return (size_t)conv->batch * (size_t)conv->in_h * (size_t)conv->in_w * (size_t)conv->in_c;
@@ -97,6 +102,17 @@ static const char *bounds_of(int activation, es_conv *conv)
     }
 }
 
+static bool same_type(const tfl_tensor *a, const tfl_tensor *b)
+{
+    const float *a_scale, *b_scale;
+    size_t count;
+    int32_t a_zero, b_zero;
+    if (a->type != b->type || a->type == TFL_FLOAT32)
+        return a->type == b->type;
+    return es_tensor_quantization(a, 1, &a_scale, &count, &a_zero) &&
+           es_tensor_quantization(b, 1, &b_scale, &count, &b_zero) && *a_scale == *b_scale && a_zero == b_zero;
+}
+
 /* A PAD in front of a VALID convolution becomes the convolution's own padding. */
 static void take_pad(const es_graph *graph, es_operator *op)
 {
@@ -106,7 +122,7 @@ static void take_pad(const es_graph *graph, es_operator *op)
     if (op->padding != ES_PADS_VALID || pad < 0)
         return;
     const tfl_tensor *input = es_graph_tensor(graph, graph->nodes[pad]->inputs, 0);
-    if (input == NULL || input->type != TFL_FLOAT32 || input->allocation_type == TFL_DYNAMIC ||
+    if (input == NULL || !same_type(input, &graph->context->tensors[op->inputs[0]]) || input->allocation_type == TFL_DYNAMIC ||
         es_tensor_rank(input) != 4 || amounts[2] >= conv->k_h || amounts[3] >= conv->k_h || amounts[4] >= conv->k_w ||
         amounts[5] >= conv->k_w)
         return;
@@ -246,16 +262,52 @@ static bool has_weights(es_kind kind)
     return kind == ES_KIND_CONV || kind == ES_KIND_FULLY_CONNECTED || kind == ES_KIND_DEPTHWISE;
 }
 
+static bool holds_floats(const es_constant *constant)
+{
+    return constant->type == ES_FLOAT32 || constant->type == ES_FLOAT16;
+}
+
+static const char *check_types(const es_operator *op, const es_operator_constants *constants)
+{
+    const bool floats = holds_floats(&constants->weights), has_bias = constants->bias.count > 0;
+    if (op->type == ES_INT8)
+        return constants->weights.type != ES_INT8 || (has_bias && constants->bias.type != ES_INT32)
+                   ? "its activations are int8, its weights and bias not int8 and int32"
+                   : NULL;
+    if (!floats)
+        return "its activations are float32, its weights are not (dynamic range): TFLite quantises its input as it runs, "
+               "and there is no sparse kernel for that";
+    return has_bias && !holds_floats(&constants->bias) ? "its bias is not float" : NULL;
+}
+
 static const char *read_constants(const es_graph *graph, const tfl_node *node, const es_operator *op,
                                   es_operator_constants *constants)
 {
     const char *refusal = es_graph_constant(graph, node->inputs->data[1], &constants->weights);
-    if (refusal != NULL || node->inputs->size <= 2 || node->inputs->data[2] < 0)
-        return refusal;
-    refusal = es_graph_constant(graph, node->inputs->data[2], &constants->bias);
-    if (refusal == NULL && constants->bias.count != (size_t)op->conv.out_c)
-        return "its bias is not one number per output channel";
-    return refusal;
+    if (refusal == NULL && node->inputs->size > 2 && node->inputs->data[2] >= 0) {
+        refusal = es_graph_constant(graph, node->inputs->data[2], &constants->bias);
+        if (refusal == NULL && constants->bias.count != (size_t)op->conv.out_c)
+            return "its bias is not one number per output channel";
+    }
+    return refusal != NULL ? refusal : check_types(op, constants);
+}
+
+static const char *read_quantization(const tfl_tensor *input, const tfl_tensor *weights, const tfl_tensor *output,
+                                     es_operator *op)
+{
+    static const char odd[] = "its quantisation is not TFLite's for int8";
+    es_quantization *q = &op->quantization;
+    const float *in, *out;
+    size_t count;
+    int32_t zero;
+    if (!es_tensor_quantization(input, 1, &in, &count, &q->input_zero) ||
+        !es_tensor_quantization(output, 1, &out, &count, &q->output_zero) ||
+        !es_tensor_quantization(weights, (size_t)op->conv.out_c, &q->weight_scales, &q->weight_scale_count, &zero) ||
+        zero != 0)
+        return odd;
+    q->input_scale = *in;
+    q->output_scale = *out;
+    return NULL;
 }
 
 const char *es_operator_read(const es_graph *graph, size_t place, es_operator *op, es_operator_constants *constants)
@@ -270,8 +322,11 @@ const char *es_operator_read(const es_graph *graph, size_t place, es_operator *o
     if (input == NULL || output == NULL || node->outputs->size != 1 ||
         (has_weights(op->kind) && es_graph_tensor(graph, node->inputs, 1) == NULL))
         return "it has no input, no weights or not one output";
-    if (input->type != TFL_FLOAT32 || output->type != TFL_FLOAT32)
-        return "its activations are not float32";
+    op->type = input->type == TFL_INT8 ? ES_INT8 : ES_FLOAT32;
+    if ((input->type != TFL_FLOAT32 && input->type != TFL_INT8) || output->type != input->type)
+        return "its input and output are not both float32, nor both int8";
+    if (op->type == ES_INT8 && op->kind != ES_KIND_CONV && op->kind != ES_KIND_FULLY_CONNECTED)
+        return "there is no int8 kernel for it";
     if (input->allocation_type == TFL_DYNAMIC || output->allocation_type == TFL_DYNAMIC)
         return "its size is known only while it runs";
     op->inputs[0] = node->inputs->data[0];
@@ -297,5 +352,8 @@ const char *es_operator_read(const es_graph *graph, size_t place, es_operator *o
         es_operator_output_count(&found) != count)
         return "the shapes of its input, weights and output do not fit each other";
     *conv = found;
-    return has_weights(op->kind) ? read_constants(graph, node, op, constants) : NULL;
+    refusal = has_weights(op->kind) ? read_constants(graph, node, op, constants) : NULL;
+    if (refusal != NULL || op->type != ES_INT8)
+        return refusal;
+    return read_quantization(input, es_graph_tensor(graph, node->inputs, 1), output, op);
 }

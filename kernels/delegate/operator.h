@@ -23,6 +23,8 @@ typedef struct es_operator {
     int pad;                            /* place of the PAD whose input this operator reads instead of its output; -1: none */
     int inputs[2], output;              /* tensors; inputs[1]: -1 but for an addition */
     es_conv conv;                       /* an addition's input and output are pictures like any other's */
+    es_type type;                       /* of input and output: float32 or int8 */
+    es_quantization quantization;       /* int8; its weights' scales belong to the graph */
 } es_operator;
 
 typedef struct es_operator_constants {
@@ -40,6 +42,7 @@ void es_operator_detach_pad(es_operator *op, int padded);
 
 /* The output's size from the input's, as it is now. */
 es_status es_operator_shape(const es_operator *op, const tfl_int_array *input_dims, es_conv *conv);
+size_t es_operator_element(const es_operator *op);     /* bytes */
 size_t es_operator_input_count(const es_conv *conv);
 size_t es_operator_output_count(const es_conv *conv);
 

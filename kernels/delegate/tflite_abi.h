@@ -58,6 +58,19 @@ typedef struct tfl_sparsity {
     int dim_metadata_size;
 } tfl_sparsity;
 
+typedef struct tfl_float_array {
+    int size;
+    float data[];
+} tfl_float_array;
+
+enum { TFL_AFFINE = 1 };
+
+typedef struct tfl_affine_quantization {
+    tfl_float_array *scale;
+    tfl_int_array *zero_point;
+    int32_t quantized_dimension;
+} tfl_affine_quantization;
+
 typedef struct tfl_tensor {
     int type;
     void *data;

@@ -10,6 +10,15 @@
 #include "kernels.h"
 #include "op.h"
 
+/* int8: blocks are four inputs wide. */
+typedef struct cost_s8 {
+    double dense;               /* multiply-adds per cycle of XNNPACK's kernel */
+    double block[3];            /* as below */
+    double tile[3];
+    double block_visit, row_visit;
+    double convert;             /* per input made unsigned, or 16 bits wide */
+} cost_s8;
+
 typedef struct cost {
     const char *target;
     double lanes;               /* floats of a vector */
@@ -34,31 +43,54 @@ typedef struct cost {
     double wake;                /* cycles that waking each other's threads costs, if there are several */
     double xnnpack_value;       /* XNNPACK's own sparse kernels: per value and vector of pixels; 0: not worth its name */
     double xnnpack_block_value; /* the same in blocks of four outputs */
+    cost_s8 s8;
 } cost;
 
+#define F32_AVX512 \
+    .lanes = 16, .dense = 0.52, .cached = 24, .streamed = 10, .call = 4000, \
+    .block = {0.56, 0.56, 0.56}, .tile = {27, 16, 16}, .block_visit = 1.0, .row_visit = 60, \
+    .group = 1.6, .nm_tile = 16, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96, \
+    .sum_visit = 18, .turn = 0.20, .picked = 0.75, .depthwise_gain = 0.1, .wake = 60000
+#define F32_AVX2 \
+    .lanes = 8, .dense = 0.52, .cached = 20, .streamed = 8, .call = 4000, \
+    .block = {1.05, 0.70, 0.68}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45, \
+    .group = 2.1, .nm_tile = 8, .copy = 0.15, .value = 0.60, .value_visit = 0.5, .csr_tile = 32, .panel = 160, \
+    .sum_visit = 18, .turn = 0.35, .picked = 1.1, .depthwise_gain = 0.1, .wake = 60000
+#define F32_AARCH64 \
+    .lanes = 4, .dense = 0.62, .cached = 32, .streamed = 8, .call = 4000, \
+    .block = {2.5, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4.0, .row_visit = 60, \
+    .group = 0, .nm_tile = 0, .copy = 0.25, .value = 0.75, .value_visit = 2.0, .csr_tile = 32, .panel = 256, \
+    .sum_visit = 14, .turn = 0.8, .picked = 2.0, \
+    .depthwise_gain = 0.1, .wake = 60000, .xnnpack_value = 1.46, .xnnpack_block_value = 1.2
+#define F32_ARMV7L \
+    .lanes = 4, .dense = 0.75, .cached = 16, .streamed = 4, .call = 4000, \
+    .block = {3.2, 1.8, 1.2}, .tile = {2, 5, 10}, .block_visit = 2.5, .row_visit = 60, \
+    .group = 0, .nm_tile = 0, .copy = 0.4, .value = 0.85, .value_visit = 2.5, .csr_tile = 16, .panel = 256, \
+    .sum_visit = 30, .turn = 0.6, .picked = 2.5, .depthwise_gain = 0.1, .wake = 60000
+/* Portable C competes with XNNPACK's vectors of at least four: it wins only where next to nothing is left. */
+#define F32_SCALAR \
+    .lanes = 4, .dense = 0.6, .cached = 20, .streamed = 8, .call = 4000, \
+    .block = {22.0, 9.5, 1.4}, .tile = {2, 4, 8}, .block_visit = 4.0, .row_visit = 80, \
+    .group = 26.0, .nm_tile = 8, .copy = 0.4, .value = 1.1, .value_visit = 4.0, .csr_tile = 16, .panel = 256, \
+    .sum_visit = 40, .turn = 1.0, .picked = 3.0, .depthwise_gain = -2, .wake = 60000
+
 static const cost costs[] = {
-    {.target = "x86_64-avx512", .lanes = 16, .dense = 0.52, .cached = 24, .streamed = 10, .call = 4000,
-     .block = {0.56, 0.56, 0.56}, .tile = {27, 16, 16}, .block_visit = 1.0, .row_visit = 60,
-     .group = 1.6, .nm_tile = 16, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96,
-     .sum_visit = 18, .turn = 0.20, .picked = 0.75, .depthwise_gain = 0.1, .wake = 60000},
-    {.target = "x86_64-avx2", .lanes = 8, .dense = 0.52, .cached = 20, .streamed = 8, .call = 4000,
-     .block = {1.05, 0.70, 0.68}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45,
-     .group = 2.1, .nm_tile = 8, .copy = 0.15, .value = 0.60, .value_visit = 0.5, .csr_tile = 32, .panel = 160,
-     .sum_visit = 18, .turn = 0.35, .picked = 1.1, .depthwise_gain = 0.1, .wake = 60000},
-    {.target = "aarch64-neon", .lanes = 4, .dense = 0.62, .cached = 32, .streamed = 8, .call = 4000,
-     .block = {2.5, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4.0, .row_visit = 60,
-     .group = 0, .nm_tile = 0, .copy = 0.25, .value = 0.75, .value_visit = 2.0, .csr_tile = 32, .panel = 256,
-     .sum_visit = 14, .turn = 0.8, .picked = 2.0,
-     .depthwise_gain = 0.1, .wake = 60000, .xnnpack_value = 1.46, .xnnpack_block_value = 1.2},
-    {.target = "armv7l-neon", .lanes = 4, .dense = 0.75, .cached = 16, .streamed = 4, .call = 4000,
-     .block = {3.2, 1.8, 1.2}, .tile = {2, 5, 10}, .block_visit = 2.5, .row_visit = 60,
-     .group = 0, .nm_tile = 0, .copy = 0.4, .value = 0.85, .value_visit = 2.5, .csr_tile = 16, .panel = 256,
-     .sum_visit = 30, .turn = 0.6, .picked = 2.5, .depthwise_gain = 0.1, .wake = 60000},
-    /* Portable C competes with XNNPACK's vectors of at least four: it wins only where next to nothing is left. */
-    {.target = "any-scalar", .lanes = 4, .dense = 0.6, .cached = 20, .streamed = 8, .call = 4000,
-     .block = {22.0, 9.5, 1.4}, .tile = {2, 4, 8}, .block_visit = 4.0, .row_visit = 80,
-     .group = 26.0, .nm_tile = 8, .copy = 0.4, .value = 1.1, .value_visit = 4.0, .csr_tile = 16, .panel = 256,
-     .sum_visit = 40, .turn = 1.0, .picked = 3.0, .depthwise_gain = -2, .wake = 60000},
+    {.target = "x86_64-avx512vnni", F32_AVX512,
+     .s8 = {.dense = 170, .block = {1.05, 1.05, 1.05}, .tile = {27, 16, 16}, .block_visit = 1.2, .row_visit = 70, .convert = 0.03}},
+    {.target = "x86_64-avx512", F32_AVX512,
+     .s8 = {.dense = 52, .block = {2.1, 2.1, 2.1}, .tile = {27, 16, 16}, .block_visit = 2, .row_visit = 70, .convert = 0.06}},
+    {.target = "x86_64-avxvnni", F32_AVX2,
+     .s8 = {.dense = 85, .block = {2.0, 1.05, 1.05}, .tile = {6, 12, 12}, .block_visit = 1.2, .row_visit = 50, .convert = 0.06}},
+    {.target = "x86_64-avx2", F32_AVX2,
+     .s8 = {.dense = 26, .block = {2.2, 1.1, 1.0}, .tile = {4, 12, 12}, .block_visit = 1.5, .row_visit = 60, .convert = 0.1}},
+    {.target = "aarch64-neondot", F32_AARCH64,
+     .s8 = {.dense = 24.6, .block = {2.6, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4, .row_visit = 60, .convert = 0.03}},
+    {.target = "aarch64-neon", F32_AARCH64,
+     .s8 = {.dense = 8, .block = {7.5, 4.0, 2.5}, .tile = {5, 12, 24}, .block_visit = 5, .row_visit = 70, .convert = 0.03}},
+    {.target = "armv7l-neon", F32_ARMV7L,
+     .s8 = {.dense = 7, .block = {9.0, 5.0, 3.0}, .tile = {2, 4, 8}, .block_visit = 5, .row_visit = 80, .convert = 0.03}},
+    {.target = "any-scalar", F32_SCALAR,
+     .s8 = {.dense = 8, .block = {40, 20, 10}, .tile = {2, 4, 4}, .block_visit = 5, .row_visit = 80, .convert = 0.1}},
 };
 enum { COUNT = sizeof costs / sizeof *costs };
 
@@ -148,6 +180,29 @@ static void decide(const cost *c, const es_conv *conv, const es_zeros *zeros, es
     keep_faster(decision, ES_CSR, (csr_cycles(c, conv, zeros) + c->call) / cycles_per_us);
 }
 
+static double bsr_s8_cycles(const cost *c, const es_conv *conv, int which, double blocks, double rows)
+{
+    static const double heights[] = {16, 8, 4};
+    const double pixels = (double)es_pixels(conv), height = heights[which];
+    const double tiles = ceil_div(pixels, c->s8.tile[which]);
+    const es_picture picture = es_picture_of(conv);
+    const double multiply = blocks * (pixels * c->s8.block[which] + tiles * c->s8.block_visit) +
+                            ceil_div(rows, height) * tiles * c->s8.row_visit;
+    return larger(multiply, load_cycles(c, blocks * (height * ES_QUAD + sizeof(uint16_t)))) +
+           (double)conv->batch * (double)picture.height * (double)picture.width * (double)conv->in_c * c->s8.convert;
+}
+
+static void decide_s8(const cost *c, const es_conv *conv, const es_zeros *zeros, es_decision *decision)
+{
+    const double rows = (double)zeros->rows, columns = (double)zeros->columns;
+    const double blocks[] = {(double)zeros->blocks16, (double)zeros->blocks8, (double)zeros->blocks4};
+    const double dense = larger(rows * columns * (double)es_pixels(conv) / c->s8.dense, load_cycles(c, rows * columns));
+    *decision = (es_decision){.format = ES_FORMAT_NONE, .dense_us = dense / cycles_per_us};
+    for (int which = 0; which < 3; ++which)
+        keep_faster(decision, (es_format)(ES_BSR16X4 + which),
+                    (bsr_s8_cycles(c, conv, which, blocks[which], rows) + c->call) / cycles_per_us);
+}
+
 const char *es_cost_target(size_t index)
 {
     return index < COUNT ? costs[index].target : NULL;
@@ -192,7 +247,7 @@ es_status es_decide_for(const char *target, const es_conv *conv, const es_zeros 
     const cost *c = cost_of(target);
     if (c == NULL)
         return ES_UNKNOWN_ISA;
-    decide(c, conv, zeros, decision);
+    (zeros->type == ES_INT8 ? decide_s8 : decide)(c, conv, zeros, decision);
     return ES_OK;
 }
 
