@@ -65,9 +65,12 @@ static void settle(const es_options *options, es_choice *choice)
 /* int8 is packed as it lies in the file. */
 static es_status pack_s8(const es_options *options, es_choice *choice)
 {
-    const es_operator_constants *c = &choice->constants;
-    return es_op_create_s8(options->isa, choice->decision.format, &choice->operator_.conv, &choice->operator_.quantization,
-                           c->weights.tensor->data, c->bias.count > 0 ? c->bias.tensor->data : NULL, &choice->op);
+    const es_operator *op = &choice->operator_;
+    const void *weights = choice->constants.weights.tensor->data;
+    const void *bias = choice->constants.bias.count > 0 ? choice->constants.bias.tensor->data : NULL;
+    if (op->kind == ES_KIND_DEPTHWISE)
+        return es_op_create_depthwise_s8(options->isa, &op->conv, &op->quantization, weights, bias, &choice->op);
+    return es_op_create_s8(options->isa, choice->decision.format, &op->conv, &op->quantization, weights, bias, &choice->op);
 }
 
 static es_status pack_f32(const es_options *options, buffers *room, es_choice *choice)
@@ -202,7 +205,7 @@ static double own_gain(const es_options *options, const es_choice *choice)
     switch (choice->operator_.kind) {
     case ES_KIND_CONV:
     case ES_KIND_FULLY_CONNECTED: return choice->decision.dense_us - choice->decision.sparse_us;
-    case ES_KIND_DEPTHWISE: return es_depthwise_gain_us(target, &choice->operator_.conv);
+    case ES_KIND_DEPTHWISE: return es_depthwise_gain_us(target, choice->operator_.type, &choice->operator_.conv);
     default: return 0;
     }
 }
@@ -220,8 +223,8 @@ static void name_plain(const es_options *options, es_choice *choice)
 {
     static const char *const names[] = {[ES_KIND_ADD] = "add", [ES_KIND_MEAN] = "mean", [ES_KIND_PAD] = "pad"};
     if (choice->op == NULL && choice->depthwise == NULL && options->plan == NULL)
-        snprintf(choice->kernel, sizeof choice->kernel, "es_f32_%s__%s", names[choice->operator_.kind],
-                 es_isa_name(options->isa));
+        snprintf(choice->kernel, sizeof choice->kernel, "es_%s_%s__%s", choice->operator_.type == ES_INT8 ? "s8" : "f32",
+                 names[choice->operator_.kind], es_isa_name(options->isa));
 }
 
 /* Claims dense operators around claimed ones, as long as one is found that gains: each may make the next one gain. */
@@ -260,7 +263,14 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static bool find_operators(const es_graph *graph, es_choices *choices)
+static bool has_kernel(const es_options *options, const es_operator *op)
+{
+    return op->type != ES_INT8 || op->kind != ES_KIND_DEPTHWISE ||
+           (es_depthwise_gain_us(target_of(options), ES_INT8, &op->conv) != 0 &&
+            (options->plan != NULL || es_depthwise_s8_fits(options->isa, &op->conv)));
+}
+
+static bool find_operators(const es_graph *graph, const es_options *options, es_choices *choices)
 {
     choices->all = calloc(graph->node_count + 1, sizeof *choices->all);
     if (choices->all == NULL)
@@ -272,7 +282,7 @@ static bool find_operators(const es_graph *graph, es_choices *choices)
             continue;
         const char *refusal = es_operator_read(graph, place, &choice->operator_, &choice->constants);
         choice->neighbour = kind != ES_KIND_CONV && kind != ES_KIND_FULLY_CONNECTED;
-        if (choice->neighbour && refusal != NULL)
+        if (choice->neighbour && (refusal != NULL || !has_kernel(options, &choice->operator_)))
             continue;                   /* nothing sparse to report of it */
         ++choices->count;
         choice->place = place;
@@ -293,7 +303,7 @@ bool es_choose(const es_graph *graph, const es_options *options, int threads, es
     const double begin = now_ms();
     es_clusters clusters = {0};
     *choices = (es_choices){0};
-    if (!find_operators(graph, choices) || !es_clusters_find(graph, &clusters)) {
+    if (!find_operators(graph, options, choices) || !es_clusters_find(graph, &clusters)) {
         snprintf(sentence, length, "%s", es_status_message(ES_OUT_OF_MEMORY));
         es_choices_free(choices);
         return false;

@@ -220,17 +220,20 @@ const char *es_graph_constant(const es_graph *graph, int index, es_constant *con
 
 /* ---- quantisation --------------------------------------------------------------------------------------------------- */
 
-bool es_tensor_quantization(const tfl_tensor *tensor, size_t channels, const float **scales, size_t *count, int32_t *zero)
+bool es_tensor_quantization(const tfl_tensor *tensor, int dimension, size_t channels, const float **scales, size_t *count,
+                            int32_t *zero)
 {
     const tfl_affine_quantization *q = tensor->quantization.params;
     if (tensor->quantization.type != TFL_AFFINE || q == NULL || q->scale == NULL || q->zero_point == NULL ||
         q->scale->size <= 0 || q->zero_point->size <= 0 ||
-        (q->scale->size > 1 && ((size_t)q->scale->size != channels || q->quantized_dimension != 0)) ||
+        (q->scale->size > 1 && ((size_t)q->scale->size != channels || q->quantized_dimension != dimension)) ||
         (q->zero_point->size > 1 && q->zero_point->size != q->scale->size))
         return false;
     for (int i = 1; i < q->zero_point->size; ++i)
         if (q->zero_point->data[i] != q->zero_point->data[0])
             return false;
+    if (q->zero_point->data[0] < INT8_MIN || q->zero_point->data[0] > INT8_MAX)
+        return false;
     *scales = q->scale->data;
     *count = (size_t)q->scale->size;
     *zero = q->zero_point->data[0];

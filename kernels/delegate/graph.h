@@ -47,9 +47,10 @@ typedef struct es_buffer {
 /* The `count` floats of a constant of floating-point type, in `buffer`. */
 es_status es_constant_expand(const es_constant *constant, es_buffer *buffer);
 
-/* How a tensor of `channels` channels in its first dimension is quantised: one scale, or one for each; the zero point is the
- * same for all. False: it is not, or otherwise. */
-bool es_tensor_quantization(const tfl_tensor *tensor, size_t channels, const float **scales, size_t *count, int32_t *zero);
+/* How a tensor with `channels` entries of `dimension` is quantised: one scale, or one for each; the zero point is the same for
+ * all, within int8. False: it is not, or otherwise. */
+bool es_tensor_quantization(const tfl_tensor *tensor, int dimension, size_t channels, const float **scales, size_t *count,
+                            int32_t *zero);
 
 /* Dims as they are, 0 if the tensor has none of its own or more than ES_MAX_RANK. */
 size_t es_tensor_rank(const tfl_tensor *tensor);

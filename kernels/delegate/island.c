@@ -323,10 +323,16 @@ static void run_step(es_delegate *delegate, const step *s, const void *a, const 
         es_op_run(s->op, delegate->pool, a, y, scratch);
         break;
     case ES_KIND_DEPTHWISE:
-        es_depthwise_run(s->depthwise, delegate->pool, a, y);
+        if (s->op != NULL)
+            es_op_run(s->op, delegate->pool, a, y, scratch);
+        else
+            es_depthwise_run(s->depthwise, delegate->pool, a, y);
         break;
     case ES_KIND_ADD:
-        es_add(isa, delegate->pool, a, b, y, es_operator_output_count(conv), conv->low, conv->high);
+        if (s->operator_.type == ES_INT8)
+            es_add_s8(isa, delegate->pool, &s->operator_.addition, a, b, y, es_operator_output_count(conv));
+        else
+            es_add(isa, delegate->pool, a, b, y, es_operator_output_count(conv), conv->low, conv->high);
         break;
     case ES_KIND_MEAN:
         es_mean(isa, delegate->pool, a, y, (size_t)conv->batch, pixels, channels);

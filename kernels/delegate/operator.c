@@ -109,8 +109,8 @@ static bool same_type(const tfl_tensor *a, const tfl_tensor *b)
     int32_t a_zero, b_zero;
     if (a->type != b->type || a->type == TFL_FLOAT32)
         return a->type == b->type;
-    return es_tensor_quantization(a, 1, &a_scale, &count, &a_zero) &&
-           es_tensor_quantization(b, 1, &b_scale, &count, &b_zero) && *a_scale == *b_scale && a_zero == b_zero;
+    return es_tensor_quantization(a, 0, 1, &a_scale, &count, &a_zero) &&
+           es_tensor_quantization(b, 0, 1, &b_scale, &count, &b_zero) && *a_scale == *b_scale && a_zero == b_zero;
 }
 
 /* A PAD in front of a VALID convolution becomes the convolution's own padding. */
@@ -205,7 +205,7 @@ static const char *read_add(const es_graph *graph, const tfl_node *node, es_oper
     const tfl_add_params *params = node->builtin_data;
     const tfl_tensor *a = es_graph_tensor(graph, node->inputs, 0), *b = es_graph_tensor(graph, node->inputs, 1);
     if (params == NULL || b == NULL || es_tensor_rank(a) != 4 || es_tensor_rank(b) != 4 ||
-        memcmp(a->dims->data, b->dims->data, 4 * sizeof *a->dims->data) != 0 || b->type != TFL_FLOAT32 ||
+        memcmp(a->dims->data, b->dims->data, 4 * sizeof *a->dims->data) != 0 || b->type != a->type ||
         b->allocation_type == TFL_DYNAMIC || a->allocation_type == TFL_MMAP_RO || b->allocation_type == TFL_MMAP_RO)
         return "it does not add two pictures of one size";
     op->inputs[1] = node->inputs->data[1];
@@ -300,14 +300,32 @@ static const char *read_quantization(const tfl_tensor *input, const tfl_tensor *
     const float *in, *out;
     size_t count;
     int32_t zero;
-    if (!es_tensor_quantization(input, 1, &in, &count, &q->input_zero) ||
-        !es_tensor_quantization(output, 1, &out, &count, &q->output_zero) ||
-        !es_tensor_quantization(weights, (size_t)op->conv.out_c, &q->weight_scales, &q->weight_scale_count, &zero) ||
+    if (!es_tensor_quantization(input, 0, 1, &in, &count, &q->input_zero) ||
+        !es_tensor_quantization(output, 0, 1, &out, &count, &q->output_zero) ||
+        !es_tensor_quantization(weights, op->kind == ES_KIND_DEPTHWISE ? 3 : 0, (size_t)op->conv.out_c, &q->weight_scales,
+                                &q->weight_scale_count, &zero) ||
         zero != 0)
         return odd;
     q->input_scale = *in;
     q->output_scale = *out;
     return NULL;
+}
+
+static const char *read_addition(const tfl_tensor *a, const tfl_tensor *b, const tfl_tensor *y, es_operator *op)
+{
+    es_add_s8_scales *s = &op->addition;
+    const float *a_scale, *b_scale, *y_scale;
+    size_t count;
+    if (!es_tensor_quantization(a, 0, 1, &a_scale, &count, &s->a_zero) ||
+        !es_tensor_quantization(b, 0, 1, &b_scale, &count, &s->b_zero) ||
+        !es_tensor_quantization(y, 0, 1, &y_scale, &count, &s->y_zero))
+        return "its quantisation is not TFLite's for int8";
+    s->a_scale = *a_scale;
+    s->b_scale = *b_scale;
+    s->y_scale = *y_scale;
+    s->low = op->conv.low;
+    s->high = op->conv.high;
+    return es_add_s8_fits(s) ? NULL : "the scales of its tensors are too far apart";
 }
 
 const char *es_operator_read(const es_graph *graph, size_t place, es_operator *op, es_operator_constants *constants)
@@ -325,7 +343,7 @@ const char *es_operator_read(const es_graph *graph, size_t place, es_operator *o
     op->type = input->type == TFL_INT8 ? ES_INT8 : ES_FLOAT32;
     if ((input->type != TFL_FLOAT32 && input->type != TFL_INT8) || output->type != input->type)
         return "its input and output are not both float32, nor both int8";
-    if (op->type == ES_INT8 && op->kind != ES_KIND_CONV && op->kind != ES_KIND_FULLY_CONNECTED)
+    if (op->type == ES_INT8 && (op->kind == ES_KIND_MEAN || op->kind == ES_KIND_PAD))
         return "there is no int8 kernel for it";
     if (input->allocation_type == TFL_DYNAMIC || output->allocation_type == TFL_DYNAMIC)
         return "its size is known only while it runs";
@@ -355,5 +373,7 @@ const char *es_operator_read(const es_graph *graph, size_t place, es_operator *o
     refusal = has_weights(op->kind) ? read_constants(graph, node, op, constants) : NULL;
     if (refusal != NULL || op->type != ES_INT8)
         return refusal;
+    if (op->kind == ES_KIND_ADD)
+        return read_addition(input, es_graph_tensor(graph, node->inputs, 1), output, op);
     return read_quantization(input, es_graph_tensor(graph, node->inputs, 1), output, op);
 }

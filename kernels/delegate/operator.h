@@ -25,6 +25,7 @@ typedef struct es_operator {
     es_conv conv;                       /* an addition's input and output are pictures like any other's */
     es_type type;                       /* of input and output: float32 or int8 */
     es_quantization quantization;       /* int8; its weights' scales belong to the graph */
+    es_add_s8_scales addition;          /* of an int8 addition, but for its bounds */
 } es_operator;
 
 typedef struct es_operator_constants {

@@ -158,8 +158,8 @@ double es_xnnpack_sparse_us(const char *target, const es_conv *conv, const es_ze
 /* What each edge between an operator of ours and one of TFLite's costs: bookkeeping, and with several threads waking those
  * of the other side. Microseconds as above. */
 double es_crossing_us(const char *target, int threads);
-/* What our kernel for a depthwise convolution gains over XNNPACK's. */
-double es_depthwise_gain_us(const char *target, const es_conv *conv);
+/* What our kernel for a depthwise convolution gains over XNNPACK's; int8: 0 if there is none. */
+double es_depthwise_gain_us(const char *target, es_type type, const es_conv *conv);
 
 typedef struct es_op es_op;
 typedef struct es_pool es_pool;
@@ -214,6 +214,23 @@ void es_add(const es_isa *isa, es_pool *pool, const float *a, const float *b, fl
             float high);
 /* y[image][channel] = the mean over the pixels of x[image][pixel][channel]. */
 void es_mean(const es_isa *isa, es_pool *pool, const float *x, float *y, size_t images, size_t pixels, size_t channels);
+
+/* int8 depthwise convolutions are operators like sparse ones: 3x3, stride 1 or 2; not on every instruction set. */
+bool es_depthwise_s8_fits(const es_isa *isa, const es_conv *conv);
+/* `weights`: 3 x 3 x channels, scales per channel or one for all. ES_NO_KERNEL: it does not fit. */
+es_status es_op_create_depthwise_s8(const es_isa *isa, const es_conv *conv, const es_quantization *quantization,
+                                    const int8_t *weights, const int32_t *bias, es_op **op);
+
+/* y = a + b in TFLite's int8, as XNNPACK rounds it: whole-number multipliers of 21 bits. False: the scales are further apart
+ * than such multipliers can tell. */
+typedef struct es_add_s8_scales {
+    float a_scale, b_scale, y_scale;
+    int32_t a_zero, b_zero, y_zero;
+    float low, high;            /* the activation's bounds, real numbers */
+} es_add_s8_scales;
+bool es_add_s8_fits(const es_add_s8_scales *scales);
+void es_add_s8(const es_isa *isa, es_pool *pool, const es_add_s8_scales *scales, const int8_t *a, const int8_t *b, int8_t *y,
+               size_t count);
 
 typedef struct es_padding {
     size_t images, in_h, in_w, channels;

@@ -17,6 +17,8 @@ typedef struct cost_s8 {
     double tile[3];
     double block_visit, row_visit;
     double convert;             /* per input made unsigned, or 16 bits wide */
+    double depthwise_gain;      /* cycles per output of a 3x3 depthwise convolution, over XNNPACK's; 0: no kernel */
+    double tap;                 /* XNNPACK walks the inputs of a tap in so many at a time */
 } cost_s8;
 
 typedef struct cost {
@@ -76,21 +78,29 @@ typedef struct cost {
 
 static const cost costs[] = {
     {.target = "x86_64-avx512vnni", F32_AVX512,
-     .s8 = {.dense = 170, .block = {1.05, 1.05, 1.05}, .tile = {27, 16, 16}, .block_visit = 1.2, .row_visit = 70, .convert = 0.03}},
+     .s8 = {.dense = 170, .block = {1.05, 1.05, 1.05}, .tile = {27, 16, 16}, .block_visit = 1.2, .row_visit = 70, .convert = 0.03,
+            .depthwise_gain = 1.0, .tap = 8}},
     {.target = "x86_64-avx512", F32_AVX512,
-     .s8 = {.dense = 52, .block = {2.1, 2.1, 2.1}, .tile = {27, 16, 16}, .block_visit = 2, .row_visit = 70, .convert = 0.06}},
+     .s8 = {.dense = 52, .block = {2.1, 2.1, 2.1}, .tile = {27, 16, 16}, .block_visit = 2, .row_visit = 70, .convert = 0.06,
+            .depthwise_gain = 0.4, .tap = 8}},
     {.target = "x86_64-avxvnni", F32_AVX2,
-     .s8 = {.dense = 85, .block = {2.0, 1.05, 1.05}, .tile = {6, 12, 12}, .block_visit = 1.2, .row_visit = 50, .convert = 0.06}},
+     .s8 = {.dense = 85, .block = {2.0, 1.05, 1.05}, .tile = {6, 12, 12}, .block_visit = 1.2, .row_visit = 50, .convert = 0.06,
+            .depthwise_gain = 1.2, .tap = 8}},
     {.target = "x86_64-avx2", F32_AVX2,
-     .s8 = {.dense = 26, .block = {2.2, 1.1, 1.0}, .tile = {4, 12, 12}, .block_visit = 1.5, .row_visit = 60, .convert = 0.1}},
+     .s8 = {.dense = 26, .block = {2.2, 1.1, 1.0}, .tile = {4, 12, 12}, .block_visit = 1.5, .row_visit = 60, .convert = 0.1,
+            .depthwise_gain = 0.9, .tap = 8}},
     {.target = "aarch64-neondot", F32_AARCH64,
-     .s8 = {.dense = 24.6, .block = {2.6, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4, .row_visit = 60, .convert = 0.03}},
+     .s8 = {.dense = 24.6, .block = {2.6, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4, .row_visit = 60, .convert = 0.03,
+            .depthwise_gain = 0.7, .tap = 4}},
     {.target = "aarch64-neon", F32_AARCH64,
-     .s8 = {.dense = 8, .block = {7.5, 4.0, 2.5}, .tile = {5, 12, 24}, .block_visit = 5, .row_visit = 70, .convert = 0.03}},
+     .s8 = {.dense = 8, .block = {7.5, 4.0, 2.5}, .tile = {5, 12, 24}, .block_visit = 5, .row_visit = 70, .convert = 0.03,
+            .depthwise_gain = 0, .tap = 8}},
     {.target = "armv7l-neon", F32_ARMV7L,
-     .s8 = {.dense = 7, .block = {9.0, 5.0, 3.0}, .tile = {2, 4, 8}, .block_visit = 5, .row_visit = 80, .convert = 0.03}},
+     .s8 = {.dense = 7, .block = {9.0, 5.0, 3.0}, .tile = {2, 4, 8}, .block_visit = 5, .row_visit = 80, .convert = 0.03,
+            .depthwise_gain = 0, .tap = 8}},
     {.target = "any-scalar", F32_SCALAR,
-     .s8 = {.dense = 8, .block = {40, 20, 10}, .tile = {2, 4, 4}, .block_visit = 5, .row_visit = 80, .convert = 0.1}},
+     .s8 = {.dense = 8, .block = {40, 20, 10}, .tile = {2, 4, 4}, .block_visit = 5, .row_visit = 80, .convert = 0.1,
+            .depthwise_gain = 0.01, .tap = 1}},
 };
 enum { COUNT = sizeof costs / sizeof *costs };
 
@@ -196,7 +206,8 @@ static void decide_s8(const cost *c, const es_conv *conv, const es_zeros *zeros,
 {
     const double rows = (double)zeros->rows, columns = (double)zeros->columns;
     const double blocks[] = {(double)zeros->blocks16, (double)zeros->blocks8, (double)zeros->blocks4};
-    const double dense = larger(rows * columns * (double)es_pixels(conv) / c->s8.dense, load_cycles(c, rows * columns));
+    const double walked = ceil_div(conv->in_c, c->s8.tap) * c->s8.tap / conv->in_c;
+    const double dense = larger(rows * columns * walked * (double)es_pixels(conv) / c->s8.dense, load_cycles(c, rows * columns));
     *decision = (es_decision){.format = ES_FORMAT_NONE, .dense_us = dense / cycles_per_us};
     for (int which = 0; which < 3; ++which)
         keep_faster(decision, (es_format)(ES_BSR16X4 + which),
@@ -222,12 +233,16 @@ double es_crossing_us(const char *target, int threads)
     return c == NULL ? 0 : (c->call + (threads > 1 ? c->wake : 0)) / 2 / cycles_per_us;
 }
 
-double es_depthwise_gain_us(const char *target, const es_conv *conv)
+double es_depthwise_gain_us(const char *target, es_type type, const es_conv *conv)
 {
     const cost *c = cost_of(target);
+    if (c == NULL)
+        return 0;
+    const double outputs = (double)es_pixels(conv) * conv->out_c;
+    if (type == ES_INT8)
+        return outputs * c->s8.depthwise_gain / cycles_per_us;
     /* With a stride there is little to share between outputs. */
-    return c == NULL || conv->stride_h > 1 ? 0 : (double)es_pixels(conv) * conv->out_c * conv->k_h * conv->k_w / c->lanes *
-                               c->depthwise_gain / cycles_per_us;
+    return conv->stride_h > 1 ? 0 : outputs * conv->k_h * conv->k_w / c->lanes * c->depthwise_gain / cycles_per_us;
 }
 
 double es_xnnpack_sparse_us(const char *target, const es_conv *conv, const es_zeros *zeros)

@@ -135,8 +135,46 @@ typedef enum es_s8_input {
     ES_S8_INPUTS
 } es_s8_input;
 
+/* A row of output pixels of a depthwise 3x3 convolution over one group of channels, in a padded picture. The three taps of a
+ * column are interleaved, channel by channel, for a dot product: bytes in fours (the fourth is zero), 16-bit values in pairs.
+ * Sums lie in `quads` vectors of L x 4: vector q holds, of each run of 4 x quads channels, the q-th four. */
+
+typedef struct es_depthwise_s8_row {
+    const void *x;
+    ptrdiff_t x_row, x_pixel;       /* elements */
+    const void *weights;            /* of the group, see pack_depthwise.c */
+    const int32_t *bias;            /* in the order of the sums */
+    const float *scale;
+    float low, high;
+    int32_t zero_point;
+    int8_t *y;
+    ptrdiff_t y_pixel;
+    size_t pixels;
+} es_depthwise_s8_row;
+
+typedef void (*es_depthwise_s8_kernel)(const es_depthwise_s8_row *row);
+
+enum { ES_DW_SIDE = 3, ES_DW_STRIDES = 2, ES_DW_WIDTHS = 3 };
+
+typedef struct es_depthwise_s8_kernels {
+    size_t channels;                /* of a group */
+    size_t quads;                   /* 4 if bytes are interleaved, 2 if 16-bit values are */
+    size_t least;                   /* pixels of a row for `wide` */
+    es_depthwise_s8_kernel wide[ES_DW_STRIDES], narrow[ES_DW_STRIDES];      /* stride 1 and 2 */
+} es_depthwise_s8_kernels;
+
+/* y = clamp((bias + a * a_multiplier + b * b_multiplier) >> shift) + zero_point */
+typedef struct es_sum_s8 {
+    int32_t bias, a_multiplier, b_multiplier;
+    uint32_t shift;
+    int32_t low, high;              /* less the zero point */
+    int32_t zero_point;
+} es_sum_s8;
+
 typedef struct es_s8_kernels {
     es_s8_input input;
+    const es_depthwise_s8_kernels *depthwise[ES_DW_WIDTHS];     /* widest first; the rest NULL */
+    void (*add)(const es_sum_s8 *sum, const int8_t *a, const int8_t *b, int8_t *y, size_t count);
     /* `count` values from int8 to what the kernels want. */
     void (*convert)(const int8_t *x, void *to, size_t count, int32_t zero_point);
     const es_tile_kernels *bsr16x4[ES_INDEX_WIDTHS], *bsr8x4[ES_INDEX_WIDTHS], *bsr4x4[ES_INDEX_WIDTHS];

@@ -92,6 +92,10 @@ es_status es_conv_valid(es_conv *conv)
 static void name_kernel(es_op *op)
 {
     int segments = 0, pixels = 0;
+    if (op->depthwise) {
+        es_name_depthwise_s8(op);
+        return;
+    }
     if (op->format == ES_CSR) {
         if (op->vector)
             snprintf(op->kernel, sizeof op->kernel, "es_f32_csr_vector_ukernel_1x1__%s", op->isa->name);
@@ -203,17 +207,40 @@ static bool quantization_fits(const es_conv *conv, const es_quantization *q)
         (q->weight_scale_count != 1 && q->weight_scale_count != (size_t)conv->out_c))
         return false;
     for (size_t i = 0; i < q->weight_scale_count; ++i)
-        if (!is_scale(q->weight_scales[i]) || !is_scale(q->input_scale * q->weight_scales[i] / q->output_scale))
+        if (!is_scale(q->weight_scales[i]) || !is_scale(es_s8_scale(q, i)))
             return false;
     return true;
+}
+
+float es_s8_scale(const es_quantization *q, size_t channel)
+{
+    return q->input_scale * q->weight_scales[q->weight_scale_count == 1 ? 0 : channel] / q->output_scale;
+}
+
+int32_t es_s8_added(const es_op *op)
+{
+    switch (op->isa->s8->input) {
+    case ES_S8_UNSIGNED: return op->input_zero + 128;
+    case ES_S8_WIDE: return 0;
+    default: return op->input_zero;
+    }
+}
+
+void es_op_bounds(const es_op *op, float *low, float *high)
+{
+    *low = op->conv.low;
+    *high = op->conv.high;
+    if (op->scale == NULL)
+        return;
+    const float zero = (float)op->output_zero;
+    *low = rintf(fminf(fmaxf(*low / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
+    *high = rintf(fminf(fmaxf(*high / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
 }
 
 /* The share of the input's zero point, and of what kernels add to inputs, is taken off the bias once. */
 static es_status set_bias(es_op *op, const int8_t *weights, const int32_t *bias)
 {
-    const int32_t added = op->isa->s8->input == ES_S8_UNSIGNED ? op->input_zero + 128
-                          : op->isa->s8->input == ES_S8_WIDE   ? 0
-                                                               : op->input_zero;
+    const int32_t added = es_s8_added(op);
     int32_t *to = op->bias;
     for (size_t r = 0; r < op->rows; ++r) {
         uint32_t sum = 0;
@@ -229,11 +256,11 @@ static es_status set_bias(es_op *op, const int8_t *weights, const int32_t *bias)
     return ES_OK;
 }
 
-static es_status create_s8(es_op *op, const es_quantization *q, const int8_t *weights, const int32_t *bias)
+static es_status create_s8(es_op *op, const es_quantization *q, size_t channel_unit)
 {
     const size_t scale_count = es_round_up(op->rows, MOST_BLOCK_ROWS);
     op->unit = ES_QUAD;
-    op->channels = es_round_up((size_t)op->conv.in_c, ES_QUAD);
+    op->channels = es_round_up((size_t)op->conv.in_c, channel_unit);
     op->x_bytes = op->isa->s8->input == ES_S8_WIDE ? sizeof(int16_t) : sizeof(int8_t);
     op->y_bytes = sizeof(int8_t);
     op->input_zero = q->input_zero;
@@ -242,12 +269,9 @@ static es_status create_s8(es_op *op, const es_quantization *q, const int8_t *we
     op->scale = es_allocate(scale_count * sizeof *op->scale, &op->packed_bytes);
     if (op->scale == NULL)
         return ES_OUT_OF_MEMORY;
-    for (size_t r = 0; r < scale_count; ++r) {
-        const float weight_scale = q->weight_scales[q->weight_scale_count == 1 || r >= op->rows ? 0 : r];
-        op->scale[r] = q->input_scale * weight_scale / q->output_scale;
-    }
-    const es_status status = set_bias(op, weights, bias);
-    return status == ES_OK ? pack(op, weights) : status;
+    for (size_t r = 0; r < scale_count; ++r)
+        op->scale[r] = es_s8_scale(q, r < op->rows ? r : 0);
+    return ES_OK;
 }
 
 es_status es_op_create_s8(const es_isa *isa, es_format format, const es_conv *conv, const es_quantization *quantization,
@@ -263,7 +287,31 @@ es_status es_op_create_s8(const es_isa *isa, es_format format, const es_conv *co
         return ES_BAD_QUANTIZATION;
     es_op *op;
     status = new_op(isa, format, conv, &op);
-    return finish(op, status == ES_OK ? create_s8(op, quantization, weights, bias) : status, result);
+    if (status == ES_OK)
+        status = create_s8(op, quantization, ES_QUAD);
+    if (status == ES_OK)
+        status = set_bias(op, weights, bias);
+    return finish(op, status == ES_OK ? pack(op, weights) : status, result);
+}
+
+es_status es_op_create_depthwise_s8(const es_isa *isa, const es_conv *conv, const es_quantization *quantization,
+                                    const int8_t *weights, const int32_t *bias, es_op **result)
+{
+    *result = NULL;
+    es_status status = es_conv_check(conv);
+    if (status != ES_OK)
+        return status;
+    if (!es_depthwise_s8_fits(isa, conv))
+        return ES_NO_KERNEL;
+    if (!quantization_fits(conv, quantization))
+        return ES_BAD_QUANTIZATION;
+    es_op *op;
+    status = new_op(isa, ES_FORMAT_NONE, conv, &op);
+    if (status == ES_OK) {
+        op->depthwise = true;
+        status = create_s8(op, quantization, MOST_BLOCK_ROWS);
+    }
+    return finish(op, status == ES_OK ? es_pack_depthwise_s8(op, quantization, weights, bias) : status, result);
 }
 
 void es_op_destroy(es_op *op)
@@ -271,7 +319,7 @@ void es_op_destroy(es_op *op)
     if (op == NULL)
         return;
     void *const all[] = {
-        op->bias, op->scale, op->zeros, op->bsr.row_start, op->bsr.offsets, op->bsr.values, op->nm.values, op->nm.positions,
+        op->bias, op->scale, op->taps, op->zeros, op->bsr.row_start, op->bsr.offsets, op->bsr.values, op->nm.values, op->nm.positions,
         op->nm.tap_offsets, op->csr.panels, op->csr.panel_start, op->csr.pair_length, op->csr.pair_rows,
         op->csr.indices, op->csr.values, op->csr_vector.row_start, op->csr_vector.indices, op->csr_vector.values,
     };
@@ -287,13 +335,13 @@ es_status es_op_reshape(es_op *op, const es_conv *conv)
         return status;
     const es_conv *old = &op->conv;
     if (conv->in_c != old->in_c || conv->out_c != old->out_c || conv->k_h != old->k_h || conv->k_w != old->k_w ||
-        (op->vector && !es_pointwise(conv)))
+        (op->vector && !es_pointwise(conv)) || (op->depthwise && !es_depthwise_s8_fits(op->isa, conv)))
         return ES_BAD_SHAPE;
     const size_t old_width = es_picture_of(old).width, new_width = es_picture_of(conv).width;
     if (op->format == ES_NM4) {
         op->conv = *conv;
         es_nm_set_width(op, new_width);
-    } else if (op->format != ES_CSR) {
+    } else if (op->format != ES_CSR && !op->depthwise) {
         const es_status set = es_bsr_set_width(op, old_width, new_width);
         if (set != ES_OK)
             return set;
@@ -327,7 +375,9 @@ size_t es_op_scratch_bytes(const es_op *op, size_t threads)
 
 void es_op_run(const es_op *op, es_pool *pool, const void *input, void *output, void *scratch)
 {
-    if (op->format != ES_CSR)
+    if (op->depthwise)
+        es_run_depthwise_s8(op, pool, input, output, scratch);
+    else if (op->format != ES_CSR)
         es_run_tiles(op, pool, input, output, scratch);
     else if (op->vector)
         es_run_csr_vector(op, pool, input, output);

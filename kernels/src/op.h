@@ -43,6 +43,7 @@ struct es_op {
     const es_isa *isa;
     es_format format;
     bool vector;                /* csr: one pixel at a time */
+    bool depthwise;             /* int8; the format is ES_FORMAT_NONE */
     es_conv conv;
     size_t rows, columns;       /* of the weights */
     size_t block_height;        /* R; 1 for csr */
@@ -54,6 +55,7 @@ struct es_op {
     float *scale;               /* int8: of sums to outputs, padded as the bias; NULL: the operator is float */
     float output_scale;         /* int8 */
     int32_t input_zero, output_zero;
+    void *taps;                 /* depthwise: its weights, int8_t or int16_t */
     float *zeros;               /* one pixel outside of the picture: in_c zeros */
     size_t packed_bytes;
     char kernel[64];
@@ -88,6 +90,14 @@ es_status es_pack_csr_vector(es_op *op, const float *weights);
 
 size_t es_tiles_scratch(const es_op *op);
 void es_run_tiles(const es_op *op, es_pool *pool, const void *input, void *output, void *scratch);
+es_status es_pack_depthwise_s8(es_op *op, const es_quantization *q, const int8_t *weights, const int32_t *bias);
+void es_name_depthwise_s8(es_op *op);
+void es_run_depthwise_s8(const es_op *op, es_pool *pool, const int8_t *input, int8_t *output, void *scratch);
+/* What outputs are clamped to; of int8, less their zero point. */
+void es_op_bounds(const es_op *op, float *low, float *high);
+/* int8: the factor of an output channel's sums, and what its input's values have too much when they meet the weights. */
+float es_s8_scale(const es_quantization *q, size_t channel);
+int32_t es_s8_added(const es_op *op);
 /* The picture of an int8 operator: padded with its zero point, as its kernels want it. */
 void es_convert_picture(const es_op *op, es_pool *pool, const int8_t *input, void *picture);
 size_t es_csr_scratch(const es_op *op, size_t threads);

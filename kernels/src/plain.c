@@ -1,7 +1,9 @@
 /* Sums of two tensors, means over pictures and frames of zeros around them. */
+#include <math.h>
+
 #include "op.h"
 
-enum { PART_FLOATS = 16 * 1024 };
+enum { PART = 16 * 1024 };
 
 typedef struct sum {
     const es_isa *isa;
@@ -15,16 +17,73 @@ static void add_part(void *context, size_t index, size_t thread)
 {
     (void)thread;
     const sum *s = context;
-    const size_t from = index * PART_FLOATS;
-    s->isa->f32->add(s->a + from, s->b + from, s->y + from, es_min(PART_FLOATS, s->count - from), s->low, s->high);
+    const size_t from = index * PART;
+    s->isa->f32->add(s->a + from, s->b + from, s->y + from, es_min(PART, s->count - from), s->low, s->high);
 }
 
 void es_add(const es_isa *isa, es_pool *pool, const float *a, const float *b, float *y, size_t count, float low,
             float high)
 {
     sum s = {.isa = isa, .a = a, .b = b, .y = y, .count = count, .low = low, .high = high};
-    es_pool_run(pool, add_part, &s, es_ceil_div(count, PART_FLOATS));
+    es_pool_run(pool, add_part, &s, es_ceil_div(count, PART));
 }
+
+/* ---- int8 sums ------------------------------------------------------------------------------------------------------ */
+
+enum { MULTIPLIER_BITS = 20 };
+
+bool es_add_s8_fits(const es_add_s8_scales *s)
+{
+    const float larger = fmaxf(s->a_scale, s->b_scale) / s->y_scale;
+    return s->a_scale > 0 && s->b_scale > 0 && s->y_scale > 0 && larger >= 0x1p-10f && larger < 0x1p8f;
+}
+
+static int32_t quantized_bound(const es_add_s8_scales *s, float real)
+{
+    return (int32_t)rintf(fminf(fmaxf(real / s->y_scale + (float)s->y_zero, INT8_MIN), INT8_MAX)) - s->y_zero;
+}
+
+/* The larger multiplier fills its 21 bits; half of what is shifted out is added first. */
+static es_sum_s8 sum_of(const es_add_s8_scales *s)
+{
+    const float a = s->a_scale / s->y_scale, b = s->b_scale / s->y_scale;
+    const int shift = MULTIPLIER_BITS - ilogbf(fmaxf(a, b));
+    es_sum_s8 sum = {
+        .a_multiplier = (int32_t)lrintf(ldexpf(a, shift)),
+        .b_multiplier = (int32_t)lrintf(ldexpf(b, shift)),
+        .shift = (uint32_t)shift,
+        .low = quantized_bound(s, s->low),
+        .high = quantized_bound(s, s->high),
+        .zero_point = s->y_zero,
+    };
+    sum.bias = (1 << (shift - 1)) - s->a_zero * sum.a_multiplier - s->b_zero * sum.b_multiplier;
+    return sum;
+}
+
+typedef struct sum_s8 {
+    const es_isa *isa;
+    es_sum_s8 sum;
+    const int8_t *a, *b;
+    int8_t *y;
+    size_t count;
+} sum_s8;
+
+static void add_part_s8(void *context, size_t index, size_t thread)
+{
+    (void)thread;
+    const sum_s8 *s = context;
+    const size_t from = index * PART;
+    s->isa->s8->add(&s->sum, s->a + from, s->b + from, s->y + from, es_min(PART, s->count - from));
+}
+
+void es_add_s8(const es_isa *isa, es_pool *pool, const es_add_s8_scales *scales, const int8_t *a, const int8_t *b, int8_t *y,
+               size_t count)
+{
+    sum_s8 s = {.isa = isa, .sum = sum_of(scales), .a = a, .b = b, .y = y, .count = count};
+    es_pool_run(pool, add_part_s8, &s, es_ceil_div(count, PART));
+}
+
+/* ---- means and frames ----------------------------------------------------------------------------------------------- */
 
 typedef struct mean {
     const es_isa *isa;

@@ -204,18 +204,6 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
     j->table->of[segments - 1][m - 1](&tile);
 }
 
-/* What outputs are clamped to; of int8, less their zero point. */
-static void bounds_of(const es_op *op, float *low, float *high)
-{
-    *low = op->conv.low;
-    *high = op->conv.high;
-    if (op->scale == NULL)
-        return;
-    const float zero = (float)op->output_zero;
-    *low = rintf(fminf(fmaxf(*low / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
-    *high = rintf(fminf(fmaxf(*high / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
-}
-
 static void run_part(void *context, size_t part, size_t thread)
 {
     (void)thread;
@@ -262,7 +250,7 @@ void es_run_tiles(const es_op *op, es_pool *pool, const void *input, void *outpu
         input = scratch;
     }
     job j = {.op = op, .table = table_of(op), .input = input, .output = output};
-    bounds_of(op, &j.low, &j.high);
+    es_op_bounds(op, &j.low, &j.high);
     j.plan = plan_tiles(op, j.table);
     const size_t threads = es_pool_threads(pool);
     const size_t row_bytes = op->packed_bytes / op->block_rows + 1;

@@ -58,6 +58,8 @@ ES_INLINE void q16_store(int8_t *y, q16_sum_t sum, const float *scale, float low
 const es_s8_kernels es_s8_avx512 = {
     .input = ES_S8_WIDE,
     .convert = convert,
+    .depthwise = {&depthwise16},
+    .add = plain_add,
     .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
     .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
     .bsr4x4 = {&bsr4_narrow, &bsr4_wide},

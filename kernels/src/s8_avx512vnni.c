@@ -4,7 +4,19 @@
 
 #define S8_DPBUSD256 _mm256_dpbusd_epi32
 #define S8_DPBUSD128 _mm_dpbusd_epi32
+#define S8_DW_TILE 3
 #include "s8_vnni.inc.h"
+
+#define X_V d64
+#define X_T __m512i
+#define X_F __m512
+#define X_(op) ES_JOIN(_mm512_, op)
+#define X_LOAD(p) _mm512_loadu_si512(p)
+#define X_STORE(p, v) _mm512_storeu_si512(p, v)
+#define X_DPBUSD _mm512_dpbusd_epi32
+#define X_G 64
+#define DW_T S8_DW_TILE
+#include "s8_vnni_depthwise.inc.h"
 
 typedef uint8_t q16_input_t;
 typedef __m512i q16_weights_t, q16_quad_t, q16_sum_t;
@@ -48,6 +60,8 @@ ES_INLINE void q16_store(int8_t *y, q16_sum_t sum, const float *scale, float low
 const es_s8_kernels es_s8_avx512vnni = {
     .input = ES_S8_UNSIGNED,
     .convert = convert,
+    .depthwise = {&depthwise64, &depthwise32, &depthwise16},
+    .add = plain_add,
     .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
     .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
     .bsr4x4 = {&bsr4_narrow, &bsr4_wide},

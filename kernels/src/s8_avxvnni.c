@@ -4,6 +4,7 @@
 
 #define S8_DPBUSD256 _mm256_dpbusd_avx_epi32
 #define S8_DPBUSD128 _mm_dpbusd_avx_epi32
+#define S8_DW_TILE 2
 #include "s8_vnni.inc.h"
 
 #define S8_NAME bsr16
@@ -33,6 +34,8 @@
 const es_s8_kernels es_s8_avxvnni = {
     .input = ES_S8_UNSIGNED,
     .convert = convert,
+    .depthwise = {&depthwise32, &depthwise16},
+    .add = plain_add,
     .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
     .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
     .bsr4x4 = {&bsr4_narrow, &bsr4_wide},

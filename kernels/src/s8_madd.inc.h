@@ -55,3 +55,47 @@ static void convert(const int8_t *x, void *to, size_t count, int32_t zero_point)
 {
     s8_x86_to_wide(x, to, count, zero_point);
 }
+
+/* Depthwise: sixteen channels, taps in pairs of 16 bits. */
+typedef int16_t d16_input_t;
+typedef struct { __m256i upper[2], lower[2]; } d16_column_t;        /* rows 0 and 1, row 2 and zero */
+typedef struct { __m256i q[2]; } d16_sums_t;
+
+ES_INLINE __m256i d16_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+ES_INLINE d16_column_t d16_column(const int16_t *x, ptrdiff_t x_row)
+{
+    const __m256i first = d16_load(x), second = d16_load(x + x_row), third = d16_load(x + 2 * x_row);
+    const __m256i zero = _mm256_setzero_si256();
+    return (d16_column_t){{_mm256_unpacklo_epi16(first, second), _mm256_unpackhi_epi16(first, second)},
+                          {_mm256_unpacklo_epi16(third, zero), _mm256_unpackhi_epi16(third, zero)}};
+}
+ES_INLINE d16_sums_t d16_load_sums(const int32_t *bias) { return (d16_sums_t){{d16_load(bias), d16_load(bias + 8)}}; }
+ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx, d16_column_t taps)
+{
+    const int16_t *w = (const int16_t *)weights + kx * 64;
+    ES_UNROLL for (int q = 0; q < 2; ++q) {
+        sums.q[q] = _mm256_add_epi32(sums.q[q], _mm256_madd_epi16(taps.upper[q], d16_load(w + q * 16)));
+        sums.q[q] = _mm256_add_epi32(sums.q[q], _mm256_madd_epi16(taps.lower[q], d16_load(w + 32 + q * 16)));
+    }
+    return sums;
+}
+ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, const float *scale, float low, float high, int32_t zero_point)
+{
+    ES_UNROLL for (int q = 0; q < 2; ++q) {
+        const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums.q[q]), _mm256_loadu_ps(scale + q * 8));
+        const __m256 clamped = _mm256_min_ps(_mm256_set1_ps(high), _mm256_max_ps(_mm256_set1_ps(low), scaled));
+        sums.q[q] = _mm256_add_epi32(_mm256_cvtps_epi32(clamped), _mm256_set1_epi32(zero_point));
+    }
+    const __m256i words = _mm256_packs_epi32(sums.q[0], sums.q[1]);
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)(void *)y, bytes);
+}
+
+#define DW_NAME depthwise16
+#define DW_V d16
+#define DW_G 16
+#define DW_QUADS 2
+#define DW_T 4
+#include "s8_depthwise.inc.h"
+
+#include "s8_plain.inc.h"

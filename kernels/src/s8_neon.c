@@ -88,6 +88,7 @@ ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, 
 const es_s8_kernels es_s8_neon = {
     .input = ES_S8_PLAIN,
     .convert = convert,
+    .add = plain_add,
     .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
     .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
     .bsr4x4 = {&bsr4_narrow, &bsr4_wide},

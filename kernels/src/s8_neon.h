@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 
 #include "kernels.h"
+#include "s8_plain.inc.h"
 
 typedef int8_t q4_input_t;
 typedef int32x4_t q4_sum_t;

@@ -36,9 +36,51 @@ ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x) { return vd
 #define S8_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "s8_bsr.inc.h"
 
+typedef int8_t d16_input_t;
+typedef struct { int8x16_t q[4]; } d16_column_t;
+typedef struct { int32x4_t q[4]; } d16_sums_t;
+
+ES_INLINE d16_column_t d16_column(const int8_t *x, ptrdiff_t x_row)
+{
+    const int8x16_t first = vld1q_s8(x), second = vld1q_s8(x + x_row), third = vld1q_s8(x + 2 * x_row);
+    const int8x16_t zero = vdupq_n_s8(0);
+    const int16x8_t low = vreinterpretq_s16_s8(vzip1q_s8(first, second));
+    const int16x8_t high = vreinterpretq_s16_s8(vzip2q_s8(first, second));
+    const int16x8_t low_rest = vreinterpretq_s16_s8(vzip1q_s8(third, zero));
+    const int16x8_t high_rest = vreinterpretq_s16_s8(vzip2q_s8(third, zero));
+    return (d16_column_t){{vreinterpretq_s8_s16(vzip1q_s16(low, low_rest)), vreinterpretq_s8_s16(vzip2q_s16(low, low_rest)),
+                           vreinterpretq_s8_s16(vzip1q_s16(high, high_rest)),
+                           vreinterpretq_s8_s16(vzip2q_s16(high, high_rest))}};
+}
+ES_INLINE d16_sums_t d16_load_sums(const int32_t *bias)
+{
+    return (d16_sums_t){{vld1q_s32(bias), vld1q_s32(bias + 4), vld1q_s32(bias + 8), vld1q_s32(bias + 12)}};
+}
+ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx, d16_column_t taps)
+{
+    const int8_t *w = (const int8_t *)weights + kx * 64;
+    ES_UNROLL for (int q = 0; q < 4; ++q)
+        sums.q[q] = vdotq_s32(sums.q[q], taps.q[q], vld1q_s8(w + q * 16));
+    return sums;
+}
+ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, const float *scale, float low, float high, int32_t zero_point)
+{
+    ES_UNROLL for (int q = 0; q < 4; ++q)
+        q4_store(y + 4 * q, sums.q[q], scale + 4 * q, low, high, zero_point);
+}
+
+#define DW_NAME depthwise16
+#define DW_V d16
+#define DW_G 16
+#define DW_QUADS 4
+#define DW_T 3
+#include "s8_depthwise.inc.h"
+
 const es_s8_kernels es_s8_neondot = {
     .input = ES_S8_PLAIN,
     .convert = convert,
+    .depthwise = {&depthwise16},
+    .add = plain_add,
     .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
     .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
     .bsr4x4 = {&bsr4_narrow, &bsr4_wide},

@@ -70,9 +70,46 @@ static void convert(const int8_t *x, void *to, size_t count, int32_t zero_point)
     memcpy(to, x, count);
 }
 
+typedef int8_t d16_input_t;
+typedef struct { const int8_t *row[3]; } d16_column_t;
+typedef struct { q4_sum_t q[4]; } d16_sums_t;
+
+ES_INLINE d16_column_t d16_column(const int8_t *x, ptrdiff_t x_row)
+{
+    return (d16_column_t){{x, x + x_row, x + 2 * x_row}};
+}
+ES_INLINE d16_sums_t d16_load_sums(const int32_t *bias)
+{
+    return (d16_sums_t){{q4_load_sum(bias), q4_load_sum(bias + 4), q4_load_sum(bias + 8), q4_load_sum(bias + 12)}};
+}
+ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx, d16_column_t taps)
+{
+    const int8_t *w = (const int8_t *)weights + kx * 64;
+    for (int c = 0; c < 16; ++c)
+        for (int ky = 0; ky < 3; ++ky)
+            sums.q[c / 4].of[c % 4] = wrapped((uint32_t)sums.q[c / 4].of[c % 4] + (uint32_t)(w[4 * c + ky] * taps.row[ky][c]));
+    return sums;
+}
+ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, const float *scale, float low, float high, int32_t zero_point)
+{
+    for (int q = 0; q < 4; ++q)
+        q4_store(y + 4 * q, sums.q[q], scale + 4 * q, low, high, zero_point);
+}
+
+#define DW_NAME depthwise16
+#define DW_V d16
+#define DW_G 16
+#define DW_QUADS 4
+#define DW_T 2
+#include "s8_depthwise.inc.h"
+
+#include "s8_plain.inc.h"
+
 const es_s8_kernels es_s8_scalar = {
     .input = ES_S8_PLAIN,
     .convert = convert,
+    .depthwise = {&depthwise16},
+    .add = plain_add,
     .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
     .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
     .bsr4x4 = {&bsr4_narrow, &bsr4_wide},
