@@ -45,16 +45,21 @@ class Architecture:
     isa: dict[str, tuple[str, ...]]
 
 
+_AVX2 = ("-mavx2", "-mfma", "-mf16c")
+_AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mf16c")
+
 ARCHITECTURES = {
     "x86_64": Architecture(
         target="x86_64-linux-gnu.2.17",
         flags=("-mcpu=x86_64",),
         isa={
-            "avx2": ("-mavx2", "-mfma", "-mf16c"),
-            "avx512": ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mf16c"),
+            "avx2": _AVX2,
+            "avxvnni": (*_AVX2, "-mavxvnni"),
+            "avx512": _AVX512,
+            "avx512vnni": (*_AVX512, "-mavx512vnni"),
         },
     ),
-    "aarch64": Architecture(target="aarch64-linux-gnu.2.28", flags=("-mcpu=generic",), isa={"neon": ()}),
+    "aarch64": Architecture(target="aarch64-linux-gnu.2.28", flags=("-mcpu=generic",), isa={"neon": (), "neondot": ("-mcpu=generic+dotprod",)}),
     "armv7l": Architecture(
         target="arm-linux-gnueabihf.2.28",
         flags=("-mcpu=generic+v7a+vfp3d16",),

@@ -37,7 +37,7 @@ static const shape shapes[] = {
     {"mlp 4096 batch 1", 1, 1, 4096, 4096, 1, 1},   {"mlp 4096 batch 16", 16, 1, 4096, 4096, 1, 1},
 };
 static const double densities[] = {0.1, 0.2, 0.3, 0.5};
-enum { SHAPES = sizeof shapes / sizeof *shapes, DENSITIES = sizeof densities / sizeof *densities, MOST_ISAS = 4 };
+enum { SHAPES = sizeof shapes / sizeof *shapes, DENSITIES = sizeof densities / sizeof *densities, MOST_ISAS = 5 };
 enum { MOST_ROUNDS = 1000, MOST_CELLS = MOST_ISAS * ES_FORMAT_COUNT * DENSITIES };
 
 typedef struct options {
@@ -98,9 +98,12 @@ static double peak_gflops(const es_isa *isa)
 {
     static const struct { const char *name; es_peak_loop *loop; } loops[] = {
 #if defined(__x86_64__)
+        {"avx512vnni", es_peak_avx512},
         {"avx512", es_peak_avx512},
+        {"avxvnni", es_peak_avx2},
         {"avx2", es_peak_avx2},
 #elif defined(__aarch64__) || defined(__arm__)
+        {"neondot", es_peak_neon},
         {"neon", es_peak_neon},
 #endif
         {"scalar", es_peak_scalar},
@@ -133,6 +136,24 @@ static float random_value(void)
     return (bits & 1u ? 1.0f : -1.0f) * (0.5f + (float)(bits >> 8) * 0x1p-24f);
 }
 
+static bool is_s8(es_format format)
+{
+    return format >= ES_FLOAT_FORMATS;
+}
+
+static void make_weights_s8(es_format format, int8_t *weights, size_t rows, size_t columns, double density)
+{
+    const size_t height = format == ES_BSR16X4 ? 16 : format == ES_BSR8X4 ? 8 : 4;
+    const uint32_t below = (uint32_t)(density * 4294967295.0);
+    memset(weights, 0, rows * columns);
+    for (size_t row = 0; row < rows; row += height)
+        for (size_t k = 0; k < columns; k += 4)
+            if (random_bits() < below)
+                for (size_t r = row; r < row + height && r < rows; ++r)
+                    for (size_t i = k; i < k + 4 && i < columns; ++i)
+                        weights[r * columns + i] = (int8_t)(random_value() * 80);
+}
+
 static void make_weights(es_format format, float *weights, size_t rows, size_t columns, double density)
 {
     static const size_t heights[] = {[ES_BSR16] = 16, [ES_BSR8] = 8, [ES_BSR4] = 4, [ES_NM4] = 1, [ES_CSR] = 1};
@@ -158,12 +179,12 @@ static void make_weights(es_format format, float *weights, size_t rows, size_t c
 static double predict(const es_isa *isa, es_format format, const es_conv *conv, const es_zeros *zeros)
 {
     const size_t hopeless = (size_t)1 << 30;
-    es_zeros only = {.rows = zeros->rows, .columns = zeros->columns, .nonzeros = hopeless, .blocks16 = hopeless,
+    es_zeros only = {.type = zeros->type, .rows = zeros->rows, .columns = zeros->columns, .nonzeros = hopeless, .blocks16 = hopeless,
                      .blocks8 = hopeless, .blocks4 = hopeless};
     switch (format) {
-    case ES_BSR16: only.blocks16 = zeros->blocks16; break;
-    case ES_BSR8: only.blocks8 = zeros->blocks8; break;
-    case ES_BSR4: only.blocks4 = zeros->blocks4; break;
+    case ES_BSR16: case ES_BSR16X4: only.blocks16 = zeros->blocks16; break;
+    case ES_BSR8: case ES_BSR8X4: only.blocks8 = zeros->blocks8; break;
+    case ES_BSR4: case ES_BSR4X4: only.blocks4 = zeros->blocks4; break;
     case ES_NM4: only.nm4 = zeros->nm4; break;
     default: only.nonzeros = zeros->nonzeros; break;
     }
@@ -190,27 +211,41 @@ static double pixels_of(const es_conv *conv)
     return (double)conv->batch * conv->out_h * conv->out_w;
 }
 
+static es_status create(const es_isa *isa, es_format format, const es_conv *conv, const void *weights, es_op **op)
+{
+    static const float scale = 0.01f;
+    const es_quantization q = {.input_scale = 0.05f, .output_scale = 6.0f / 255, .input_zero = -128, .output_zero = -128,
+                               .weight_scales = &scale, .weight_scale_count = 1};
+    return is_s8(format) ? es_op_create_s8(isa, format, conv, &q, weights, NULL, op)
+                         : es_op_create(isa, format, conv, weights, NULL, op);
+}
+
 static size_t make_cells(const options *o, const shape *s, const es_conv *conv, const es_isa *const *isas,
                          const double *peaks, size_t isa_count, cell *cells)
 {
     const size_t rows = (size_t)conv->out_c, columns = (size_t)conv->k_h * (size_t)conv->k_w * (size_t)conv->in_c;
     float *weights = allocate(rows * columns * sizeof *weights);
     size_t count = 0;
-    for (int f = 0; f < ES_FLOAT_FORMATS; ++f) {
+    for (int f = 0; f < ES_FORMAT_COUNT; ++f) {
         const es_format format = (es_format)f;
         if (o->format != NULL && strcmp(o->format, es_format_name(format)) != 0)
             continue;
         for (size_t d = 0; d < DENSITIES; ++d) {
             if (format == ES_NM4 && densities[d] != 0.5)
                 continue;
-            make_weights(format, weights, rows, columns, densities[d]);
             es_zeros zeros;
-            es_count(weights, rows, columns, (size_t)conv->in_c, &zeros);
+            if (is_s8(format)) {
+                make_weights_s8(format, (int8_t *)weights, rows, columns, densities[d]);
+                es_count_s8((const int8_t *)weights, rows, columns, (size_t)conv->in_c, &zeros);
+            } else {
+                make_weights(format, weights, rows, columns, densities[d]);
+                es_count(weights, rows, columns, (size_t)conv->in_c, &zeros);
+            }
             for (size_t i = 0; i < isa_count; ++i) {
                 cell *c = &cells[count];
                 *c = (cell){.isa = isas[i], .format = format, .shape = s, .density = es_density(&zeros),
-                            .nonzeros = (double)zeros.nonzeros, .peak_gflops = peaks[i]};
-                if (es_op_create(isas[i], format, conv, weights, NULL, &c->op) != ES_OK)
+                            .nonzeros = (double)zeros.nonzeros, .peak_gflops = is_s8(format) ? NAN : peaks[i]};
+                if (create(isas[i], format, conv, weights, &c->op) != ES_OK)
                     continue;       /* this instruction set has no such kernel */
                 c->predicted_us = predict(isas[i], format, conv, &zeros);
                 c->scratch = allocate(es_op_scratch_bytes(c->op, o->threads));
@@ -287,28 +322,38 @@ static double equivalent_gflops(const cell *c, double pixels)
     return real_gflops(c, pixels) / c->density;
 }
 
+static void print_number(double value)
+{
+    if (isnan(value))
+        printf("null");
+    else
+        printf("%.3f", value);
+}
+
 static void print_json(const cell *c, const es_conv *conv, bool first)
 {
     const double pixels = pixels_of(conv);
     printf("%s\n{\"kernel\": \"%s\", \"isa\": \"%s\", \"format\": \"%s\", \"shape\": {\"name\": \"%s\", \"batch\": %d, "
            "\"in_h\": %d, \"in_w\": %d, \"in_c\": %d, \"out_h\": %d, \"out_w\": %d, \"out_c\": %d, \"k_h\": %d, "
            "\"k_w\": %d, \"stride\": %d}, \"density\": %.4f, \"us_median\": %.3f, \"us_min\": %.3f, "
-           "\"real_gflops\": %.2f, \"dense_equivalent_gflops\": %.2f, \"peak_gflops\": %.1f, \"predicted_us\": ",
+           "\"real_gflops\": %.2f, \"dense_equivalent_gflops\": %.2f, \"peak_gflops\": ",
            first ? "" : ",", c->kernel, es_isa_name(c->isa), es_format_name(c->format), c->shape->name, conv->batch,
            conv->in_h, conv->in_w, conv->in_c, conv->out_h, conv->out_w, conv->out_c, conv->k_h, conv->k_w,
-           conv->stride_h, c->density, c->us_median, c->us_min, real_gflops(c, pixels), equivalent_gflops(c, pixels),
-           c->peak_gflops);
-    if (isnan(c->predicted_us))
-        printf("null}");
-    else
-        printf("%.3f}", c->predicted_us);
+           conv->stride_h, c->density, c->us_median, c->us_min, real_gflops(c, pixels), equivalent_gflops(c, pixels));
+    print_number(c->peak_gflops);
+    printf(", \"predicted_us\": ");
+    print_number(c->predicted_us);
+    printf("}");
 }
 
 static void print_row(const cell *c, const es_conv *conv)
 {
     const double pixels = pixels_of(conv), real = real_gflops(c, pixels);
-    printf("%-24s %-48s %7.2f %9.1f %9.1f %9.1f %9.1f %5.0f %% %9.1f\n", c->shape->name, c->kernel, c->density, c->us_min,
-           c->us_median, real, equivalent_gflops(c, pixels), 100 * real / c->peak_gflops, c->predicted_us);
+    char peak[16] = "-";
+    if (!isnan(c->peak_gflops))
+        snprintf(peak, sizeof peak, "%.0f %%", 100 * real / c->peak_gflops);
+    printf("%-24s %-48s %7.2f %9.1f %9.1f %9.1f %9.1f %7s %9.1f\n", c->shape->name, c->kernel, c->density, c->us_min,
+           c->us_median, real, equivalent_gflops(c, pixels), peak, c->predicted_us);
 }
 
 /* How far the cost model is from the truth: measured over predicted. */
@@ -335,7 +380,7 @@ static void print_calibration(const calibration *c, const es_isa *const *isas, s
     fprintf(stderr, "\nmeasured minimum / predicted (at 3 GHz, one call included)\n%-8s %-8s %5s %8s %8s %8s %8s %8s\n", "isa",
             "format", "cells", "least", "p10", "median", "p90", "most");
     for (size_t i = 0; i < isa_count; ++i)
-        for (size_t f = 0; f < ES_FLOAT_FORMATS; ++f) {
+        for (size_t f = 0; f < ES_FORMAT_COUNT; ++f) {
             const size_t n = c->counts[i][f];
             double *r = ratios_of(c, i, f);
             if (n > 0)
@@ -443,7 +488,7 @@ int main(int argc, char **argv)
     if (o.calibrate)
         print_calibration(&ratios, isas, isa_count);
     if (first && (o.shape != NULL || o.format != NULL))
-        fail("nothing has this shape and format; formats are bsr16x1, bsr8x1, bsr4x1, nm2:4, csr");
+        fail("nothing has this shape and format; formats are bsr16x1, bsr8x1, bsr4x1, nm2:4, csr, bsr16x4, bsr8x4, bsr4x4");
     es_pool_destroy(pool);
     free(cells);
     free(ratios.ratios);
