@@ -45,6 +45,7 @@ class Architecture:
     isa: dict[str, tuple[str, ...]]
 
 
+_SCALAR = ("-Os",)  # the reference, and what no board of the types runs
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mf16c")
 
@@ -53,17 +54,18 @@ ARCHITECTURES = {
         target="x86_64-linux-gnu.2.17",
         flags=("-mcpu=x86_64",),
         isa={
+            "scalar": _SCALAR,
             "avx2": _AVX2,
             "avxvnni": (*_AVX2, "-mavxvnni"),
             "avx512": _AVX512,
             "avx512vnni": (*_AVX512, "-mavx512vnni"),
         },
     ),
-    "aarch64": Architecture(target="aarch64-linux-gnu.2.28", flags=("-mcpu=generic",), isa={"neon": (), "neondot": ("-mcpu=generic+dotprod",)}),
+    "aarch64": Architecture(target="aarch64-linux-gnu.2.28", flags=("-mcpu=generic",), isa={"scalar": _SCALAR, "neon": (), "neondot": ("-mcpu=generic+dotprod",)}),
     "armv7l": Architecture(
         target="arm-linux-gnueabihf.2.28",
         flags=("-mcpu=generic+v7a+vfp3d16",),
-        isa={"neon": ("-mcpu=generic+v7a+neon+vfp4",)},
+        isa={"scalar": _SCALAR, "neon": ("-mcpu=generic+v7a+neon+vfp4",)},
     ),
 }
 INSTRUCTION_SETS = {isa for architecture in ARCHITECTURES.values() for isa in architecture.isa}

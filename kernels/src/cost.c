@@ -27,7 +27,7 @@ typedef struct cost {
     double dense;               /* cycles of a dense kernel per vector of multiply-adds */
     double cached, streamed;    /* bytes per cycle of weights that are used once: from the caches, from memory */
     double call;                /* cycles of an island: TFLite's bookkeeping, the break in XNNPACK's graph */
-    double block[3];            /* bsr 16, 8, 4: cycles per block and pixel */
+    double block[3];            /* bsr 16, 8, 4: cycles per block and pixel; 0: no kernel, a wider block is as fast */
     double tile[3];             /* bsr: pixels of a tile */
     double block_visit;         /* bsr: per block and tile */
     double row_visit;           /* bsr, nm: per block row and tile */
@@ -50,12 +50,12 @@ typedef struct cost {
 
 #define F32_AVX512 \
     .lanes = 16, .dense = 0.52, .cached = 24, .streamed = 10, .call = 4000, \
-    .block = {0.56, 0.56, 0.56}, .tile = {27, 16, 16}, .block_visit = 1.0, .row_visit = 60, \
+    .block = {0.56}, .tile = {27}, .block_visit = 1.0, .row_visit = 60, \
     .group = 1.6, .nm_tile = 16, .copy = 0.10, .value = 0.62, .value_visit = 0.8, .csr_tile = 64, .panel = 96, \
     .sum_visit = 18, .turn = 0.20, .picked = 0.75, .depthwise_gain = 0.1, .wake = 60000
 #define F32_AVX2 \
     .lanes = 8, .dense = 0.52, .cached = 20, .streamed = 8, .call = 4000, \
-    .block = {1.05, 0.70, 0.68}, .tile = {6, 12, 12}, .block_visit = 0.9, .row_visit = 45, \
+    .block = {1.05, 0.70}, .tile = {6, 12}, .block_visit = 0.9, .row_visit = 45, \
     .group = 2.1, .nm_tile = 8, .copy = 0.15, .value = 0.60, .value_visit = 0.5, .csr_tile = 32, .panel = 160, \
     .sum_visit = 18, .turn = 0.35, .picked = 1.1, .depthwise_gain = 0.1, .wake = 60000
 #define F32_AARCH64 \
@@ -72,34 +72,34 @@ typedef struct cost {
 /* Portable C competes with XNNPACK's vectors of at least four: it wins only where next to nothing is left. */
 #define F32_SCALAR \
     .lanes = 4, .dense = 0.6, .cached = 20, .streamed = 8, .call = 4000, \
-    .block = {22.0, 9.5, 1.4}, .tile = {2, 4, 8}, .block_visit = 4.0, .row_visit = 80, \
+    .block = {0, 0, 1.4}, .tile = {0, 0, 8}, .block_visit = 4.0, .row_visit = 80, \
     .group = 26.0, .nm_tile = 8, .copy = 0.4, .value = 1.1, .value_visit = 4.0, .csr_tile = 16, .panel = 256, \
     .sum_visit = 40, .turn = 1.0, .picked = 3.0, .depthwise_gain = -2, .wake = 60000
 
 static const cost costs[] = {
     {.target = "x86_64-avx512vnni", F32_AVX512,
-     .s8 = {.dense = 165, .block = {0.5, 0.5, 0.5}, .tile = {27, 16, 16}, .block_visit = 1.0, .row_visit = 60, .convert = 0.03,
+     .s8 = {.dense = 165, .block = {0.5}, .tile = {27}, .block_visit = 1.0, .row_visit = 60, .convert = 0.03,
             .depthwise_gain = 1.0, .tap = 8}},
     {.target = "x86_64-avx512", F32_AVX512,
-     .s8 = {.dense = 28, .block = {1.3, 1.3, 1.6}, .tile = {27, 16, 16}, .block_visit = 1.5, .row_visit = 60, .convert = 0.06,
+     .s8 = {.dense = 28, .block = {0, 1.2}, .tile = {0, 12}, .block_visit = 1.5, .row_visit = 45, .convert = 0.1,
             .depthwise_gain = 0.4, .tap = 8}},
     {.target = "x86_64-avxvnni", F32_AVX2,
-     .s8 = {.dense = 75, .block = {1.1, 0.6, 0.6}, .tile = {6, 12, 12}, .block_visit = 1.0, .row_visit = 45, .convert = 0.05,
+     .s8 = {.dense = 75, .block = {0, 0.6}, .tile = {0, 12}, .block_visit = 1.0, .row_visit = 45, .convert = 0.05,
             .depthwise_gain = 1.2, .tap = 8}},
     {.target = "x86_64-avx2", F32_AVX2,
-     .s8 = {.dense = 13, .block = {2.05, 1.2, 1.65}, .tile = {5, 12, 12}, .block_visit = 1.5, .row_visit = 45, .convert = 0.1,
+     .s8 = {.dense = 13, .block = {0, 1.2}, .tile = {0, 12}, .block_visit = 1.5, .row_visit = 45, .convert = 0.1,
             .depthwise_gain = 0.9, .tap = 8}},
     {.target = "aarch64-neondot", F32_AARCH64,
-     .s8 = {.dense = 24.6, .block = {2.6, 1.6, 1.1}, .tile = {6, 12, 24}, .block_visit = 4, .row_visit = 60, .convert = 0.03,
+     .s8 = {.dense = 24.6, .block = {2.6, 1.6, 1.1}, .tile = {6, 12, 16}, .block_visit = 4, .row_visit = 60, .convert = 0.03,
             .depthwise_gain = 0.7, .tap = 4}},
     {.target = "aarch64-neon", F32_AARCH64,
-     .s8 = {.dense = 8, .block = {7.5, 4.0, 2.5}, .tile = {5, 12, 24}, .block_visit = 5, .row_visit = 70, .convert = 0.03,
+     .s8 = {.dense = 8, .block = {7.5, 4.0, 2.5}, .tile = {5, 12, 16}, .block_visit = 5, .row_visit = 70, .convert = 0.03,
             .depthwise_gain = 0, .tap = 8}},
     {.target = "armv7l-neon", F32_ARMV7L,
      .s8 = {.dense = 7, .block = {9.0, 5.0, 3.0}, .tile = {2, 4, 8}, .block_visit = 5, .row_visit = 80, .convert = 0.03,
             .depthwise_gain = 0, .tap = 8}},
     {.target = "any-scalar", F32_SCALAR,
-     .s8 = {.dense = 8, .block = {40, 20, 10}, .tile = {2, 4, 4}, .block_visit = 5, .row_visit = 80, .convert = 0.1,
+     .s8 = {.dense = 8, .block = {0, 0, 10}, .tile = {0, 0, 1}, .block_visit = 5, .row_visit = 80, .convert = 0.1,
             .depthwise_gain = 0.01, .tap = 1}},
 };
 enum { COUNT = sizeof costs / sizeof *costs };
@@ -183,8 +183,9 @@ static void decide(const cost *c, const es_conv *conv, const es_zeros *zeros, es
     const double blocks[] = {(double)zeros->blocks16, (double)zeros->blocks8, (double)zeros->blocks4};
     *decision = (es_decision){.format = ES_FORMAT_NONE, .dense_us = dense_cycles(c, conv, rows, columns) / cycles_per_us};
     for (int which = 0; which < 3; ++which)
-        keep_faster(decision, (es_format)(ES_BSR16 + which),
-                    (bsr_cycles(c, conv, which, blocks[which], rows) + c->call) / cycles_per_us);
+        if (c->block[which] > 0)
+            keep_faster(decision, (es_format)(ES_BSR16 + which),
+                        (bsr_cycles(c, conv, which, blocks[which], rows) + c->call) / cycles_per_us);
     if (zeros->nm4 && c->group > 0)
         keep_faster(decision, ES_NM4, (nm_cycles(c, conv, rows, columns) + c->call) / cycles_per_us);
     keep_faster(decision, ES_CSR, (csr_cycles(c, conv, zeros) + c->call) / cycles_per_us);
@@ -210,8 +211,9 @@ static void decide_s8(const cost *c, const es_conv *conv, const es_zeros *zeros,
     const double dense = larger(rows * columns * walked * (double)es_pixels(conv) / c->s8.dense, load_cycles(c, rows * columns));
     *decision = (es_decision){.format = ES_FORMAT_NONE, .dense_us = dense / cycles_per_us};
     for (int which = 0; which < 3; ++which)
-        keep_faster(decision, (es_format)(ES_BSR16X4 + which),
-                    (bsr_s8_cycles(c, conv, which, blocks[which], rows) + c->call) / cycles_per_us);
+        if (c->s8.block[which] > 0)
+            keep_faster(decision, (es_format)(ES_BSR16X4 + which),
+                        (bsr_s8_cycles(c, conv, which, blocks[which], rows) + c->call) / cycles_per_us);
 }
 
 const char *es_cost_target(size_t index)

@@ -97,9 +97,9 @@ typedef struct job {
     size_t parts;
 } job;
 
-static void run_pixels(const es_depthwise_s8_kernels *kernels, size_t stride, const es_depthwise_s8_row *row)
+static void run_pixels(const es_depthwise_s8_kernels *kernels, const es_depthwise_s8_row *row)
 {
-    (row->pixels >= kernels->least ? kernels->wide : kernels->narrow)[stride - 1](row);
+    (row->pixels >= kernels->least ? kernels->wide[row->stride - 1] : kernels->narrow)(row);
 }
 
 /* Channels that fill only a part of a group: it is stored aside. */
@@ -116,7 +116,7 @@ static void run_part_of_group(const job *j, const es_depthwise_s8_kernels *kerne
     for (size_t first = 0; first < all; first += PIXELS) {
         row.pixels = es_min(PIXELS, all - first);
         row.x = x + first * stride * (size_t)row.x_pixel * j->op->x_bytes;
-        run_pixels(kernels, stride, &row);
+        run_pixels(kernels, &row);
         for (size_t p = 0; p < row.pixels; ++p)
             memcpy(y + (first + p) * y_pixel, whole + p * kernels->channels, channels);
     }
@@ -145,9 +145,10 @@ static void run_row(const job *j, size_t index)
             .y = j->output + index * out_w * out_c + start,
             .y_pixel = (ptrdiff_t)out_c,
             .pixels = out_w,
+            .stride = (int)stride,
         };
         if (start + kernels->channels <= out_c)
-            run_pixels(kernels, stride, &row);
+            run_pixels(kernels, &row);
         else
             run_part_of_group(j, kernels, row, out_c - start);
     }

@@ -6,24 +6,16 @@
 #define BSR_V v8
 #define BSR_NV 2
 #define BSR_VW 8
-#define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_3(F, 2)
-#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
+#define BSR_MS(F) ES_UP_TO_6(F, 1)
+#define BSR_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "bsr.inc.h"
 
 #define BSR_NAME bsr8
 #define BSR_V v8
 #define BSR_NV 1
 #define BSR_VW 8
-#define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
-#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
-#include "bsr.inc.h"
-
-#define BSR_NAME bsr4
-#define BSR_V v4
-#define BSR_NV 1
-#define BSR_VW 4
-#define BSR_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
-#define BSR_WIDE_MS(F) ES_UP_TO_6(F, 1)
+#define BSR_MS(F) ES_UP_TO_6(F, 1) ES_4_TO_6(F, 2)
+#define BSR_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "bsr.inc.h"
 
 #define NM_NAME nm
@@ -67,7 +59,6 @@ ES_INLINE __m128 pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
 const es_f32_kernels es_f32_avx2 = {
     .bsr16 = {&bsr16_narrow, &bsr16_wide},
     .bsr8 = {&bsr8_narrow, &bsr8_wide},
-    .bsr4 = {&bsr4_narrow, &bsr4_wide},
     .nm = &nm_table,
     .nm_rows = 8,
     .tile_bytes = 24 * 1024,

@@ -3,9 +3,9 @@
 #include "tile_names.h"
 
 #if defined(__aarch64__)
-#define MS_16(F) ES_UP_TO_6(F, 1) ES_UP_TO_3(F, 2)
-#define MS_8(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
-#define MS_4(F) ES_UP_TO_12(F, 1) ES_UP_TO_12(F, 2)
+#define MS_16(F) ES_UP_TO_6(F, 1)
+#define MS_8(F) ES_UP_TO_6(F, 1) ES_4_TO_6(F, 2)
+#define MS_4(F) ES_UP_TO_12(F, 1) ES_7_TO_12(F, 2)
 #else
 #define MS_16(F) ES_UP_TO_2(F, 1)
 #define MS_8(F) ES_UP_TO_5(F, 1)

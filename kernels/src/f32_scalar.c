@@ -2,22 +2,6 @@
 #include "vector_portable.h"
 #include "tile_names.h"
 
-#define BSR_NAME bsr16
-#define BSR_V v4
-#define BSR_NV 4
-#define BSR_VW 4
-#define BSR_MS(F) ES_UP_TO_2(F, 1)
-#define BSR_WIDE_MS(F) ES_UP_TO_1(F, 1)
-#include "bsr.inc.h"
-
-#define BSR_NAME bsr8
-#define BSR_V v4
-#define BSR_NV 2
-#define BSR_VW 4
-#define BSR_MS(F) ES_UP_TO_4(F, 1)
-#define BSR_WIDE_MS(F) ES_UP_TO_1(F, 1)
-#include "bsr.inc.h"
-
 #define BSR_NAME bsr4
 #define BSR_V v4
 #define BSR_NV 1
@@ -58,8 +42,6 @@ ES_INLINE v4_t pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
 #include "plain.inc.h"
 
 const es_f32_kernels es_f32_scalar = {
-    .bsr16 = {&bsr16_narrow, &bsr16_wide},
-    .bsr8 = {&bsr8_narrow, &bsr8_wide},
     .bsr4 = {&bsr4_narrow, &bsr4_wide},
     .nm = &nm_table,
     .nm_rows = 4,

@@ -61,7 +61,7 @@ static bool always(void)
 static const es_isa *const table[] = {
 #if defined(__x86_64__)
     &(const es_isa){"avx512vnni", "x86_64-avx512vnni", has_avx512vnni, &es_f32_avx512, &es_s8_avx512vnni},
-    &(const es_isa){"avx512", "x86_64-avx512", has_avx512, &es_f32_avx512, &es_s8_avx512},
+    &(const es_isa){"avx512", "x86_64-avx512", has_avx512, &es_f32_avx512, &es_s8_avx2},
     &(const es_isa){"avxvnni", "x86_64-avxvnni", has_avxvnni, &es_f32_avx2, &es_s8_avxvnni},
     &(const es_isa){"avx2", "x86_64-avx2", has_avx2, &es_f32_avx2, &es_s8_avx2},
 #elif defined(__aarch64__)

@@ -110,7 +110,7 @@ typedef void (*es_depthwise_kernel)(const es_depthwise_tile *tile, size_t first)
 enum { ES_NARROW, ES_WIDE, ES_INDEX_WIDTHS };   /* 16- and 32-bit offsets */
 
 typedef struct es_f32_kernels {
-    const es_tile_kernels *bsr16[ES_INDEX_WIDTHS], *bsr8[ES_INDEX_WIDTHS], *bsr4[ES_INDEX_WIDTHS];
+    const es_tile_kernels *bsr16[ES_INDEX_WIDTHS], *bsr8[ES_INDEX_WIDTHS], *bsr4[ES_INDEX_WIDTHS];   /* NULL: as there */
     const es_tile_kernels *nm;      /* NULL: no such kernel */
     size_t nm_rows;                 /* R of nm: the vector's length */
     size_t tile_bytes;              /* of input that a bsr or nm tile may read: about the L1 data cache's size */
@@ -150,6 +150,7 @@ typedef struct es_depthwise_s8_row {
     int8_t *y;
     ptrdiff_t y_pixel;
     size_t pixels;
+    int stride;
 } es_depthwise_s8_row;
 
 typedef void (*es_depthwise_s8_kernel)(const es_depthwise_s8_row *row);
@@ -160,7 +161,7 @@ typedef struct es_depthwise_s8_kernels {
     size_t channels;                /* of a group */
     size_t quads;                   /* 4 if bytes are interleaved, 2 if 16-bit values are */
     size_t least;                   /* pixels of a row for `wide` */
-    es_depthwise_s8_kernel wide[ES_DW_STRIDES], narrow[ES_DW_STRIDES];      /* stride 1 and 2 */
+    es_depthwise_s8_kernel wide[ES_DW_STRIDES], narrow;         /* stride 1 and 2; any */
 } es_depthwise_s8_kernels;
 
 /* y = clamp((bias + a * a_multiplier + b * b_multiplier) >> shift) + zero_point */
@@ -177,7 +178,7 @@ typedef struct es_s8_kernels {
     void (*add)(const es_sum_s8 *sum, const int8_t *a, const int8_t *b, int8_t *y, size_t count);
     /* `count` values from int8 to what the kernels want. */
     void (*convert)(const int8_t *x, void *to, size_t count, int32_t zero_point);
-    const es_tile_kernels *bsr16x4[ES_INDEX_WIDTHS], *bsr8x4[ES_INDEX_WIDTHS], *bsr4x4[ES_INDEX_WIDTHS];
+    const es_tile_kernels *bsr16x4, *bsr8x4, *bsr4x4;          /* with 32-bit offsets; NULL: a wider block is as fast */
     size_t vector_rows;             /* output channels of one vector of sums: weights are stored vector by vector */
     bool pairs;                     /* a vector's weights are stored as two halves: inputs 0 and 1, then 2 and 3 */
     size_t tile_bytes, least_pixels;            /* as those of float */
@@ -208,16 +209,16 @@ static inline const es_tile_kernels *es_tile_table(const struct es_isa *isa, es_
     case ES_BSR16: return isa->f32->bsr16[index_width];
     case ES_BSR8: return isa->f32->bsr8[index_width];
     case ES_BSR4: return isa->f32->bsr4[index_width];
-    case ES_BSR16X4: return isa->s8->bsr16x4[index_width];
-    case ES_BSR8X4: return isa->s8->bsr8x4[index_width];
-    case ES_BSR4X4: return isa->s8->bsr4x4[index_width];
+    case ES_BSR16X4: return isa->s8->bsr16x4;
+    case ES_BSR8X4: return isa->s8->bsr8x4;
+    case ES_BSR4X4: return isa->s8->bsr4x4;
     default: return isa->f32->nm;
     }
 }
 
 #if defined(__x86_64__)
 extern const es_f32_kernels es_f32_avx512, es_f32_avx2;
-extern const es_s8_kernels es_s8_avx512vnni, es_s8_avx512, es_s8_avxvnni, es_s8_avx2;
+extern const es_s8_kernels es_s8_avx512vnni, es_s8_avxvnni, es_s8_avx2;
 #elif defined(__aarch64__)
 extern const es_f32_kernels es_f32_neon;
 extern const es_s8_kernels es_s8_neondot, es_s8_neon;

@@ -124,6 +124,11 @@ static es_status pack(es_op *op, const void *weights)
     }
 }
 
+static bool has_kernel(const es_isa *isa, es_format format)
+{
+    return format == ES_CSR || es_tile_table(isa, format, ES_NARROW) != NULL;
+}
+
 /* What every operator has, its bias all zeros yet. */
 static es_status new_op(const es_isa *isa, es_format format, const es_conv *conv, es_op **result)
 {
@@ -181,7 +186,7 @@ es_status es_op_create(const es_isa *isa, es_format format, const es_conv *conv,
     es_status status = es_conv_check(conv);
     if (status != ES_OK)
         return status;
-    if ((unsigned)format >= ES_FLOAT_FORMATS || (format == ES_NM4 && (isa->f32->nm == NULL || conv->in_c % 4 != 0)))
+    if ((unsigned)format >= ES_FLOAT_FORMATS || !has_kernel(isa, format) || (format == ES_NM4 && conv->in_c % 4 != 0))
         return ES_NO_KERNEL;
     es_op *op;
     status = new_op(isa, format, conv, &op);
@@ -281,7 +286,7 @@ es_status es_op_create_s8(const es_isa *isa, es_format format, const es_conv *co
     es_status status = es_conv_check(conv);
     if (status != ES_OK)
         return status;
-    if ((unsigned)format < ES_FLOAT_FORMATS || (unsigned)format >= ES_FORMAT_COUNT)
+    if ((unsigned)format < ES_FLOAT_FORMATS || (unsigned)format >= ES_FORMAT_COUNT || !has_kernel(isa, format))
         return ES_NO_KERNEL;
     if (!quantization_fits(conv, quantization))
         return ES_BAD_QUANTIZATION;

@@ -100,7 +100,7 @@ es_status es_pack_bsr(es_op *op, const void *weights)
     const size_t width = es_picture_of(&op->conv).width, row_bytes = height * op->columns * weight_bytes;
     if (largest_offset(op, width) > UINT32_MAX / sizeof(float))
         return ES_TOO_LARGE;
-    bsr->index_width = largest_offset(op, width) > UINT16_MAX ? ES_WIDE : ES_NARROW;
+    bsr->index_width = op->scale != NULL || largest_offset(op, width) > UINT16_MAX ? ES_WIDE : ES_NARROW;
     bsr->row_start = es_allocate((op->block_rows + 1) * sizeof *bsr->row_start, &op->packed_bytes);
     uint8_t *any = malloc(units);
     if (bsr->row_start == NULL || any == NULL) {

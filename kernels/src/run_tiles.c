@@ -80,6 +80,8 @@ static bool cut(const es_tile_kernels *table, size_t pixels, size_t *segments, s
     for (size_t s = 1; s <= ES_MAX_S && s <= pixels; ++s)
         for (size_t length = es_ceil_div(pixels, s); length <= longest(table, s); ++length) {
             const size_t rest = pixels - length;
+            if (table->of[s - 1][length - 1] == NULL)
+                continue;
             if (s > 1 && (rest % (s - 1) != 0 || rest / (s - 1) > length || rest == 0))
                 continue;
             *segments = s;
@@ -133,7 +135,7 @@ static tiling plan_tiles(const es_op *op, const es_tile_kernels *table)
     const size_t most = tile_pixels(op, largest(table));
     if (plan.lines_per_image > 1)
         for (size_t lines = 2; lines <= ES_MAX_S && lines <= plan.lines_per_image; ++lines)
-            if (plan.line <= longest(table, lines) && lines * plan.line <= most)
+            if (plan.line <= longest(table, 1) && table->of[lines - 1][plan.line - 1] != NULL && lines * plan.line <= most)
                 plan.lines = lines;
     plan.tiles_per_line = plan.lines > 0 ? 1 : parts_of_line(table, plan.line, most);
     plan.tiles = plan.images * plan.tiles_per_line *

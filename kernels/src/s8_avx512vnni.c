@@ -1,5 +1,5 @@
 /* AVX-512 with VNNI: 32 registers of sixteen sums. */
-#include "s8_x86_512.h"
+#include "s8_x86.h"
 #include "tile_names.h"
 
 #define S8_DPBUSD256 _mm256_dpbusd_epi32
@@ -27,9 +27,12 @@ ES_INLINE q16_sum_t q16_add_sum(q16_sum_t a, q16_sum_t b) { return _mm512_add_ep
 ES_INLINE q16_weights_t q16_load_weights(const int8_t *p) { return _mm512_loadu_si512(p); }
 ES_INLINE q16_quad_t q16_quad(const uint8_t *p) { return _mm512_set1_epi32(s8_x86_four(p)); }
 ES_INLINE q16_sum_t q16_dot(q16_sum_t sum, q16_weights_t w, q16_quad_t x) { return _mm512_dpbusd_epi32(sum, x, w); }
-ES_INLINE void q16_store(int8_t *y, q16_sum_t sum, const float *scale, float low, float high, int32_t zero_point)
+ES_INLINE void q16_store(int8_t *y, __m512i sum, const float *scale, float low, float high, int32_t zero_point)
 {
-    s8_x86_store16(y, sum, scale, low, high, zero_point);
+    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(scale));
+    const __m512 clamped = _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), scaled));
+    const __m512i outputs = _mm512_add_epi32(_mm512_cvtps_epi32(clamped), _mm512_set1_epi32(zero_point));
+    _mm_storeu_si128((__m128i *)(void *)y, _mm512_cvtepi32_epi8(outputs));
 }
 
 #define S8_NAME bsr16
@@ -37,24 +40,7 @@ ES_INLINE void q16_store(int8_t *y, q16_sum_t sum, const float *scale, float low
 #define S8_NV 1
 #define S8_VW 16
 /* As in f32_avx512.c: no more than nine pixels. */
-#define S8_MS(F) ES_UP_TO_9(F, 1) ES_UP_TO_9(F, 2) ES_UP_TO_9(F, 3)
-#define S8_WIDE_MS(F) ES_UP_TO_9(F, 1)
-#include "s8_bsr.inc.h"
-
-#define S8_NAME bsr8
-#define S8_V q8
-#define S8_NV 1
-#define S8_VW 8
-#define S8_MS(F) ES_UP_TO_8(F, 1) ES_UP_TO_8(F, 2)
-#define S8_WIDE_MS(F) ES_UP_TO_8(F, 1)
-#include "s8_bsr.inc.h"
-
-#define S8_NAME bsr4
-#define S8_V q4
-#define S8_NV 1
-#define S8_VW 4
-#define S8_MS(F) ES_UP_TO_8(F, 1) ES_UP_TO_8(F, 2)
-#define S8_WIDE_MS(F) ES_UP_TO_6(F, 1)
+#define S8_MS(F) ES_UP_TO_9(F, 1) ES_5_TO_9(F, 2) ES_7_TO_9(F, 3)
 #include "s8_bsr.inc.h"
 
 const es_s8_kernels es_s8_avx512vnni = {
@@ -62,9 +48,7 @@ const es_s8_kernels es_s8_avx512vnni = {
     .convert = convert,
     .depthwise = {&depthwise64, &depthwise32, &depthwise16},
     .add = plain_add,
-    .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
-    .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
-    .bsr4x4 = {&bsr4_narrow, &bsr4_wide},
+    .bsr16x4 = &bsr16,
     .vector_rows = 16,
     .tile_bytes = 36 * 1024,
     .least_pixels = 8,

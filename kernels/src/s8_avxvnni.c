@@ -7,28 +7,28 @@
 #define S8_DW_TILE 2
 #include "s8_vnni.inc.h"
 
-#define S8_NAME bsr16
-#define S8_V q8
-#define S8_NV 2
-#define S8_VW 8
-#define S8_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_3(F, 2)
-#define S8_WIDE_MS(F) ES_UP_TO_6(F, 1)
-#include "s8_bsr.inc.h"
+typedef uint8_t q8_input_t;
+typedef __m256i q8_weights_t, q8_quad_t, q8_sum_t;
+
+ES_INLINE q8_sum_t q8_load_sum(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+ES_INLINE q8_sum_t q8_zero_sum(void) { return _mm256_setzero_si256(); }
+ES_INLINE q8_sum_t q8_add_sum(q8_sum_t a, q8_sum_t b) { return _mm256_add_epi32(a, b); }
+ES_INLINE q8_weights_t q8_load_weights(const int8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+ES_INLINE q8_quad_t q8_quad(const uint8_t *p) { return _mm256_set1_epi32(s8_x86_four(p)); }
+ES_INLINE q8_sum_t q8_dot(q8_sum_t sum, q8_weights_t w, q8_quad_t x) { return S8_DPBUSD256(sum, x, w); }
+ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, float high, int32_t zero_point)
+{
+    s8_x86_store8(y, sum, scale, low, high, zero_point);
+}
 
 #define S8_NAME bsr8
 #define S8_V q8
 #define S8_NV 1
 #define S8_VW 8
-#define S8_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
-#define S8_WIDE_MS(F) ES_UP_TO_6(F, 1)
-#include "s8_bsr.inc.h"
-
-#define S8_NAME bsr4
-#define S8_V q4
-#define S8_NV 1
-#define S8_VW 4
-#define S8_MS(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
-#define S8_WIDE_MS(F) ES_UP_TO_6(F, 1)
+#define S8_MS(F) ES_UP_TO_6(F, 1) ES_4_TO_6(F, 2)
 #include "s8_bsr.inc.h"
 
 const es_s8_kernels es_s8_avxvnni = {
@@ -36,9 +36,7 @@ const es_s8_kernels es_s8_avxvnni = {
     .convert = convert,
     .depthwise = {&depthwise32, &depthwise16},
     .add = plain_add,
-    .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
-    .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
-    .bsr4x4 = {&bsr4_narrow, &bsr4_wide},
+    .bsr8x4 = &bsr8,
     .vector_rows = 8,
     .tile_bytes = 24 * 1024,
     .least_pixels = 6,

@@ -2,8 +2,8 @@
  * one dot product adds four products to each sum. The including file defines
  *   S8_NAME   prefix of the names             S8_V    vector prefix
  *   S8_NV     vectors per block               S8_VW   sums per vector
- *   S8_MS(F)  F(S, M) for each tile   S8_WIDE_MS(F)   the same for 32-bit offsets, which few shapes need
- * and gets S8_NAME##_narrow and S8_NAME##_wide, lists of table entries. The vector prefix names
+ *   S8_MS(F)  F(S, M) for each tile
+ * and gets the table S8_NAME. The vector prefix names
  *   V_input_t    what the input is converted to      V_weights_t, V_load_weights   VW outputs x 4 inputs
  *   V_quad_t, V_quad   four inputs in every lane     V_dot(sum, weights, quad)
  *   V_sum_t, V_load_sum, V_zero_sum, V_add_sum       V_store(y, sum, scales, low, high, zero point) */
@@ -16,11 +16,21 @@
 /* As in bsr.inc.h: with few sums, blocks take turns at several sets of them. */
 #define S8_SETS(S, M) ((S) * (M) * S8_NV <= 2 ? 4 : (S) * (M) * S8_NV <= 4 ? 2 : 1)
 
-ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool wide)
+/* The last block row, if the output channels do not fill it. */
+static __attribute__((noinline)) void N_(_store_part)(const es_tile *t, V_(sum_t) (*sums)[S8_NV], int S, int M, size_t row)
+{
+    int8_t whole[ES_MAX_S * ES_MAX_M * S8_R];
+    for (int p = 0; p < S * M; ++p)
+        for (int v = 0; v < S8_NV; ++v)
+            V_(store)(whole + p * S8_R + v * S8_VW, sums[p][v], t->scale + row * S8_R + (size_t)v * S8_VW, t->low, t->high,
+                      t->zero_point);
+    es_store_part(t, sizeof *whole, whole, S, M, S8_R, row);
+}
+
+ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
 {
     const int sets = S8_SETS(S, M);
-    const uint16_t *narrow_offsets = (const uint16_t *)t->offsets;
-    const uint32_t *wide_offsets = (const uint32_t *)t->offsets;
+    const uint32_t *offsets = t->offsets;
     const ptrdiff_t x_pixel = t->x_pixel, x_segment = t->x_segment, y_pixel = t->y_pixel, y_segment = t->y_segment;
     const V_(input_t) *x0 = t->x;
     const int8_t *weights = t->weights;
@@ -47,7 +57,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
         const int8_t *w = weights + block * S8_BLOCK;
         for (; block + (size_t)sets <= end; block += (size_t)sets) {
             ES_UNROLL for (int u = 0; u < sets; ++u) {
-                const size_t offset = wide ? wide_offsets[block + (size_t)u] : narrow_offsets[block + (size_t)u];
+                const size_t offset = offsets[block + (size_t)u];
                 V_(weights_t) weight[S8_NV];
                 ES_UNROLL for (int v = 0; v < S8_NV; ++v)
                     weight[v] = V_(load_weights)(w + v * S8_VW * ES_QUAD);
@@ -63,7 +73,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
         }
         if (sets > 1)
             for (; block < end; ++block) {
-                const size_t offset = wide ? wide_offsets[block] : narrow_offsets[block];
+                const size_t offset = offsets[block];
                 ES_UNROLL for (int v = 0; v < S8_NV; ++v) {
                     const V_(weights_t) weight = V_(load_weights)(w + v * S8_VW * ES_QUAD);
                     ES_UNROLL for (int s = 0; s < S; ++s)
@@ -87,32 +97,24 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M, const bool 
                         V_(store)(y0 + s * y_segment + m * y_pixel + row * S8_R + (size_t)v * S8_VW, sum[0][s][m][v],
                                   scale + row * S8_R + (size_t)v * S8_VW, low, high, zero_point);
         } else {
-            int8_t whole[ES_MAX_S * ES_MAX_M * S8_R];
+            V_(sum_t) spilled[ES_MAX_S * ES_MAX_M][S8_NV];
             ES_UNROLL for (int s = 0; s < S; ++s)
                 ES_UNROLL for (int m = 0; m < M; ++m)
                     ES_UNROLL for (int v = 0; v < S8_NV; ++v)
-                        V_(store)(whole + (s * M + m) * S8_R + v * S8_VW, sum[0][s][m][v],
-                                  scale + row * S8_R + (size_t)v * S8_VW, low, high, zero_point);
-            es_store_part(t, sizeof *whole, whole, S, M, S8_R, row);
+                        spilled[s * M + m][v] = sum[0][s][m][v];
+            N_(_store_part)(t, spilled, S, M, row);
         }
     }
 }
 
-#define S8_NARROW(S, M) \
-    static void ES_JOIN(N_(_narrow_), S##x##M)(const es_tile *t) { N_(_body)(t, S, M, false); }
-#define S8_WIDE(S, M) \
-    static void ES_JOIN(N_(_wide_), S##x##M)(const es_tile *t) { N_(_body)(t, S, M, true); }
-S8_MS(S8_NARROW)
-S8_WIDE_MS(S8_WIDE)
-#undef S8_NARROW
-#undef S8_WIDE
+#define S8_KERNEL(S, M) \
+    static void ES_JOIN(N_(_), S##x##M)(const es_tile *t) { N_(_body)(t, S, M); }
+S8_MS(S8_KERNEL)
+#undef S8_KERNEL
 
-#define S8_NARROW(S, M) .of[S - 1][M - 1] = ES_JOIN(N_(_narrow_), S##x##M),
-static const es_tile_kernels N_(_narrow) = {S8_MS(S8_NARROW)};
-#undef S8_NARROW
-#define S8_WIDE(S, M) .of[S - 1][M - 1] = ES_JOIN(N_(_wide_), S##x##M),
-static const es_tile_kernels N_(_wide) = {S8_WIDE_MS(S8_WIDE)};
-#undef S8_WIDE
+#define S8_ENTRY(S, M) .of[S - 1][M - 1] = ES_JOIN(N_(_), S##x##M),
+static const es_tile_kernels S8_NAME = {S8_MS(S8_ENTRY)};
+#undef S8_ENTRY
 
 #undef V_
 #undef N_
@@ -124,4 +126,3 @@ static const es_tile_kernels N_(_wide) = {S8_WIDE_MS(S8_WIDE)};
 #undef S8_NV
 #undef S8_VW
 #undef S8_MS
-#undef S8_WIDE_MS

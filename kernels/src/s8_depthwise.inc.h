@@ -38,15 +38,14 @@ ES_INLINE void N_(_body)(const es_depthwise_s8_row *t, const int tile, const int
 
 static void N_(_wide)(const es_depthwise_s8_row *t) { N_(_body)(t, DW_T, 1); }
 static void N_(_wide_s2)(const es_depthwise_s8_row *t) { N_(_body)(t, DW_T, 2); }
-static void N_(_narrow)(const es_depthwise_s8_row *t) { N_(_body)(t, 1, 1); }
-static void N_(_narrow_s2)(const es_depthwise_s8_row *t) { N_(_body)(t, 1, 2); }
+static void N_(_narrow)(const es_depthwise_s8_row *t) { N_(_body)(t, 1, t->stride); }
 
 static const es_depthwise_s8_kernels DW_NAME = {
     .channels = DW_G,
     .quads = DW_QUADS,
     .least = DW_T,
     .wide = {N_(_wide), N_(_wide_s2)},
-    .narrow = {N_(_narrow), N_(_narrow_s2)},
+    .narrow = N_(_narrow),
 };
 
 #undef V_

@@ -52,9 +52,9 @@ ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, 
 }
 
 #if defined(__aarch64__)
-#define MS_16(F) ES_UP_TO_5(F, 1) ES_UP_TO_2(F, 2)
-#define MS_8(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
-#define MS_4(F) ES_UP_TO_12(F, 1) ES_UP_TO_12(F, 2)
+#define MS_16(F) ES_UP_TO_5(F, 1)
+#define MS_8(F) ES_UP_TO_6(F, 1) ES_4_TO_6(F, 2)
+#define MS_4(F) ES_UP_TO_8(F, 1) ES_5_TO_8(F, 2)
 #else
 #define MS_16(F) ES_UP_TO_2(F, 1)
 #define MS_8(F) ES_UP_TO_4(F, 1)
@@ -66,7 +66,6 @@ ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, 
 #define S8_NV 2
 #define S8_VW 8
 #define S8_MS MS_16
-#define S8_WIDE_MS(F) ES_UP_TO_2(F, 1)
 #include "s8_bsr.inc.h"
 
 #define S8_NAME bsr8
@@ -74,7 +73,6 @@ ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, 
 #define S8_NV 1
 #define S8_VW 8
 #define S8_MS MS_8
-#define S8_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "s8_bsr.inc.h"
 
 #define S8_NAME bsr4
@@ -82,16 +80,15 @@ ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, 
 #define S8_NV 1
 #define S8_VW 4
 #define S8_MS MS_4
-#define S8_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "s8_bsr.inc.h"
 
 const es_s8_kernels es_s8_neon = {
     .input = ES_S8_PLAIN,
     .convert = convert,
     .add = plain_add,
-    .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
-    .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
-    .bsr4x4 = {&bsr4_narrow, &bsr4_wide},
+    .bsr16x4 = &bsr16,
+    .bsr8x4 = &bsr8,
+    .bsr4x4 = &bsr4,
     .vector_rows = 8,
     .pairs = true,
     .tile_bytes = 24 * 1024,

@@ -8,16 +8,15 @@ ES_INLINE q4_weights_t q4_load_weights(const int8_t *p) { return vld1q_s8(p); }
 ES_INLINE q4_quad_t q4_quad(const int8_t *p) { return vreinterpretq_s8_s32(vdupq_n_s32(s8_neon_four(p))); }
 ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x) { return vdotq_s32(sum, w, x); }
 
-#define MS_16(F) ES_UP_TO_6(F, 1) ES_UP_TO_3(F, 2)
-#define MS_8(F) ES_UP_TO_6(F, 1) ES_UP_TO_6(F, 2)
-#define MS_4(F) ES_UP_TO_12(F, 1) ES_UP_TO_12(F, 2)
+#define MS_16(F) ES_UP_TO_6(F, 1)
+#define MS_8(F) ES_UP_TO_6(F, 1) ES_4_TO_6(F, 2)
+#define MS_4(F) ES_UP_TO_8(F, 1) ES_5_TO_8(F, 2)
 
 #define S8_NAME bsr16
 #define S8_V q4
 #define S8_NV 4
 #define S8_VW 4
 #define S8_MS MS_16
-#define S8_WIDE_MS(F) ES_UP_TO_2(F, 1)
 #include "s8_bsr.inc.h"
 
 #define S8_NAME bsr8
@@ -25,7 +24,6 @@ ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x) { return vd
 #define S8_NV 2
 #define S8_VW 4
 #define S8_MS MS_8
-#define S8_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "s8_bsr.inc.h"
 
 #define S8_NAME bsr4
@@ -33,7 +31,6 @@ ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x) { return vd
 #define S8_NV 1
 #define S8_VW 4
 #define S8_MS MS_4
-#define S8_WIDE_MS(F) ES_UP_TO_4(F, 1)
 #include "s8_bsr.inc.h"
 
 typedef int8_t d16_input_t;
@@ -81,9 +78,9 @@ const es_s8_kernels es_s8_neondot = {
     .convert = convert,
     .depthwise = {&depthwise16},
     .add = plain_add,
-    .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
-    .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
-    .bsr4x4 = {&bsr4_narrow, &bsr4_wide},
+    .bsr16x4 = &bsr16,
+    .bsr8x4 = &bsr8,
+    .bsr4x4 = &bsr4,
     .vector_rows = 4,
     .tile_bytes = 24 * 1024,
     .least_pixels = 4,

@@ -40,28 +40,11 @@ ES_INLINE void q4_store(int8_t *y, q4_sum_t sum, const float *scale, float low, 
         y[i] = (int8_t)((int32_t)rintf(fminf(high, fmaxf(low, (float)sum.of[i] * scale[i]))) + zero_point);
 }
 
-#define S8_NAME bsr16
-#define S8_V q4
-#define S8_NV 4
-#define S8_VW 4
-#define S8_MS(F) ES_UP_TO_2(F, 1)
-#define S8_WIDE_MS(F) ES_UP_TO_1(F, 1)
-#include "s8_bsr.inc.h"
-
-#define S8_NAME bsr8
-#define S8_V q4
-#define S8_NV 2
-#define S8_VW 4
-#define S8_MS(F) ES_UP_TO_4(F, 1)
-#define S8_WIDE_MS(F) ES_UP_TO_1(F, 1)
-#include "s8_bsr.inc.h"
-
 #define S8_NAME bsr4
 #define S8_V q4
 #define S8_NV 1
 #define S8_VW 4
-#define S8_MS(F) ES_UP_TO_4(F, 1)
-#define S8_WIDE_MS(F) ES_UP_TO_1(F, 1)
+#define S8_MS(F) ES_UP_TO_1(F, 1)
 #include "s8_bsr.inc.h"
 
 static void convert(const int8_t *x, void *to, size_t count, int32_t zero_point)
@@ -100,7 +83,7 @@ ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, const float *scale, fl
 #define DW_V d16
 #define DW_G 16
 #define DW_QUADS 4
-#define DW_T 2
+#define DW_T 1
 #include "s8_depthwise.inc.h"
 
 #include "s8_plain.inc.h"
@@ -110,9 +93,7 @@ const es_s8_kernels es_s8_scalar = {
     .convert = convert,
     .depthwise = {&depthwise16},
     .add = plain_add,
-    .bsr16x4 = {&bsr16_narrow, &bsr16_wide},
-    .bsr8x4 = {&bsr8_narrow, &bsr8_wide},
-    .bsr4x4 = {&bsr4_narrow, &bsr4_wide},
+    .bsr4x4 = &bsr4,
     .vector_rows = 4,
     .tile_bytes = 16 * 1024,
     .least_pixels = 1,

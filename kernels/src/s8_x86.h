@@ -6,20 +6,6 @@
 
 #include "kernels.h"
 
-ES_INLINE __m128i s8_x86_output4(__m128i sum, const float *scale, float low, float high, int32_t zero_point)
-{
-    const __m128 scaled = _mm_mul_ps(_mm_cvtepi32_ps(sum), _mm_loadu_ps(scale));
-    const __m128 clamped = _mm_min_ps(_mm_set1_ps(high), _mm_max_ps(_mm_set1_ps(low), scaled));
-    return _mm_add_epi32(_mm_cvtps_epi32(clamped), _mm_set1_epi32(zero_point));
-}
-
-ES_INLINE void s8_x86_store4(int8_t *y, __m128i sum, const float *scale, float low, float high, int32_t zero_point)
-{
-    const __m128i words = _mm_packs_epi32(s8_x86_output4(sum, scale, low, high, zero_point), _mm_setzero_si128());
-    const int32_t four = _mm_cvtsi128_si32(_mm_packs_epi16(words, words));
-    memcpy(y, &four, sizeof four);
-}
-
 ES_INLINE void s8_x86_store8(int8_t *y, __m256i sum, const float *scale, float low, float high, int32_t zero_point)
 {
     const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));

@@ -19,4 +19,11 @@
 #define ES_UP_TO_11(F, S) ES_UP_TO_10(F, S) F(S, 11)
 #define ES_UP_TO_12(F, S) ES_UP_TO_11(F, S) F(S, 12)
 
+/* With two or three segments, fewer pixels than one or two of the longest segments is what fewer segments are for. */
+#define ES_4_TO_6(F, S) F(S, 4) F(S, 5) F(S, 6)
+#define ES_5_TO_8(F, S) F(S, 5) F(S, 6) F(S, 7) F(S, 8)
+#define ES_5_TO_9(F, S) F(S, 5) F(S, 6) F(S, 7) F(S, 8) F(S, 9)
+#define ES_7_TO_9(F, S) F(S, 7) F(S, 8) F(S, 9)
+#define ES_7_TO_12(F, S) F(S, 7) F(S, 8) F(S, 9) F(S, 10) F(S, 11) F(S, 12)
+
 #endif

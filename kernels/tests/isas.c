@@ -16,7 +16,6 @@ size_t usable_isas(const es_isa *isas[MOST_ISAS])
 #if defined(ES_HAVE_SIMDE)
     static const struct { const char *name; const es_f32_kernels *f32; const es_s8_kernels *s8; } tables[] = {
         {"avx512vnni-by-simde", &es_f32_simde, &es_s8_vnni_simde},
-        {"avx512-by-simde", &es_f32_simde, &es_s8_simde},
         {"avxvnni-by-simde", NULL, &es_s8_avxvnni_simde},
     };
     static es_isa simde[sizeof tables / sizeof *tables];

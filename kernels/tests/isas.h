@@ -11,6 +11,6 @@ size_t usable_isas(const es_isa *isas[MOST_ISAS]);
 
 /* The AVX-512 files themselves, their intrinsics done in AVX2 by SIMDe; where that is installed. */
 extern const es_f32_kernels es_f32_simde;
-extern const es_s8_kernels es_s8_simde, es_s8_vnni_simde, es_s8_avxvnni_simde;
+extern const es_s8_kernels es_s8_vnni_simde, es_s8_avxvnni_simde;
 
 #endif

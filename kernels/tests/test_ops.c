@@ -15,7 +15,9 @@ static random_state rng = {2};
 
 static bool fits(const es_isa *isa, es_format format, const es_conv *conv)
 {
-    return format != ES_NM4 || (isa->f32->nm != NULL && conv->in_c % 4 == 0);
+    if (format == ES_CSR)
+        return true;
+    return es_tile_table(isa, format, ES_NARROW) != NULL && (format != ES_NM4 || conv->in_c % 4 == 0);
 }
 
 static float *new_floats(size_t count)

@@ -188,15 +188,34 @@ static void test_reshape(const es_isa *isa, es_format format, int32_t k, int32_t
     free_layer(&l);
 }
 
+/* Where wider blocks are as fast. */
+static void test_no_kernel(const es_isa *isa, es_format format)
+{
+    layer l = make_layer(&(shape){1, 6, 6, 8, 8, 3, 3, 1, 1, SAME}, 8, 1);
+    es_op *op;
+    CHECK(es_op_create_s8(isa, format, &l.conv, &l.quantization, l.weights, l.bias, &op) == ES_NO_KERNEL && op == NULL);
+    free_layer(&l);
+}
+
+/* A format that this instruction set has. */
+static es_format some_format(const es_isa *isa)
+{
+    es_format format = ES_FLOAT_FORMATS;
+    while (es_tile_table(isa, format, ES_WIDE) == NULL)
+        ++format;
+    return format;
+}
+
 static void test_refusals(const es_isa *isa)
 {
+    const es_format format_of_isa = some_format(isa);
     layer l = make_layer(&(shape){1, 6, 6, 8, 8, 3, 3, 1, 1, SAME}, 8, 1);
     es_op *op;
 #define REFUSED(field, value)                                                                                          \
     do {                                                                                                               \
         es_quantization bad = l.quantization;                                                                          \
         bad.field = value;                                                                                             \
-        CHECK(es_op_create_s8(isa, ES_BSR8X4, &l.conv, &bad, l.weights, l.bias, &op) == ES_BAD_QUANTIZATION &&         \
+        CHECK(es_op_create_s8(isa, format_of_isa, &l.conv, &bad, l.weights, l.bias, &op) == ES_BAD_QUANTIZATION &&         \
                   op == NULL, #field " = " #value);                                                                    \
     } while (0)
     REFUSED(input_scale, 0);
@@ -213,7 +232,7 @@ static void test_refusals(const es_isa *isa)
         if (format < ES_FLOAT_FORMATS || format == ES_FORMAT_COUNT)
             CHECK(es_op_create_s8(isa, format, &l.conv, &l.quantization, l.weights, l.bias, &op) == ES_NO_KERNEL);
     l.weights[3] = -128;
-    CHECK(es_op_create_s8(isa, ES_BSR8X4, &l.conv, &l.quantization, l.weights, l.bias, &op) == ES_BAD_QUANTIZATION);
+    CHECK(es_op_create_s8(isa, format_of_isa, &l.conv, &l.quantization, l.weights, l.bias, &op) == ES_BAD_QUANTIZATION);
     free_layer(&l);
 }
 
@@ -244,6 +263,115 @@ static void test_extremes(const es_isa *isa, es_format format)
             es_op_destroy(op);
             free_layer(&l);
         }
+}
+
+/* ---- dense neighbours ----------------------------------------------------------------------------------------------- */
+
+static void reference_depthwise(const layer *l, const es_conv *c, const int8_t *x, int8_t *y)
+{
+    const es_quantization *q = &l->quantization;
+    const float low = bound(c->low, q), high = bound(c->high, q);
+    for (int32_t n = 0; n < c->batch; ++n)
+        for (int32_t oy = 0; oy < c->out_h; ++oy)
+            for (int32_t ox = 0; ox < c->out_w; ++ox)
+                for (int32_t o = 0; o < c->out_c; ++o) {
+                    int32_t sum = l->bias[o];
+                    for (int32_t ky = 0; ky < 3; ++ky)
+                        for (int32_t kx = 0; kx < 3; ++kx) {
+                            const int32_t iy = oy * c->stride_h + ky - c->pad_top, ix = ox * c->stride_w + kx - c->pad_left;
+                            if (iy >= 0 && iy < c->in_h && ix >= 0 && ix < c->in_w)
+                                sum += l->weights[(ky * 3 + kx) * c->out_c + o] *
+                                       (x[((n * c->in_h + iy) * c->in_w + ix) * c->in_c + o] - q->input_zero);
+                        }
+                    const float scale = q->input_scale * q->weight_scales[q->weight_scale_count == 1 ? 0 : o] /
+                                        q->output_scale;
+                    *y++ = (int8_t)(rintf(clamped((float)sum * scale, low, high)) + (float)q->output_zero);
+                }
+}
+
+static void run_depthwise(const es_op *op, const layer *l, const es_conv *conv, es_pool *pool, side where)
+{
+    const size_t inputs = conv_inputs(conv), outputs = conv_outputs(conv);
+    guarded input = guarded_allocate(inputs, 1, where), output = guarded_allocate(outputs, 1, where);
+    guarded scratch = guarded_allocate(es_op_scratch_bytes(op, es_pool_threads(pool)), 64, where);
+    int8_t *x = (int8_t *)input.data, *wanted = room(outputs);
+    for (size_t i = 0; i < inputs; ++i)
+        x[i] = random_byte();
+    es_op_run(op, pool, x, output.data, scratch.data);
+    reference_depthwise(l, conv, x, wanted);
+    CHECK(memcmp(output.data, wanted, outputs) == 0, "%s, %s", es_op_kernel(op), conv_text(conv));
+    free(wanted);
+    CHECK(guarded_free(&input) && guarded_free(&output) && guarded_free(&scratch), "%s wrote beside its memory",
+          es_op_kernel(op));
+}
+
+static void test_depthwise(const es_isa *isa, es_pool *pool)
+{
+    static const shape sizes[] = {
+        {1, 7, 7, 16, 0, 3, 3, 1, 1, SAME},   {1, 9, 8, 64, 0, 3, 3, 1, 1, SAME},   {2, 5, 12, 144, 0, 3, 3, 2, 2, SAME},
+        {1, 6, 6, 24, 0, 3, 3, 2, 2, SAME},   {1, 4, 40, 7, 0, 3, 3, 1, 1, SAME},   {1, 1, 1, 32, 0, 3, 3, 1, 1, SAME},
+        {1, 12, 3, 112, 0, 3, 3, 1, 1, VALID}, {1, 9, 9, 80, 0, 3, 3, 2, 2, VALID}, {1, 2, 2, 33, 0, 3, 3, 2, 2, SAME},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+        shape s = sizes[i];
+        s.out_c = s.in_c;
+        layer l = make_layer(&s, 1, 0.03);
+        make_quads(l.weights, 9, 1, (size_t)s.in_c, 1, 1);
+        es_op *op;
+        const es_status status = es_op_create_depthwise_s8(isa, &l.conv, &l.quantization, l.weights, l.bias, &op);
+        if (isa->s8->depthwise[0] == NULL) {
+            CHECK(status == ES_NO_KERNEL && op == NULL);
+        } else if (CHECK(status == ES_OK, "%s: %s", isa->name, es_status_message(status))) {
+            run_depthwise(op, &l, &l.conv, i % 2 ? pool : NULL, i % 3 ? AT_END : AT_START);
+            es_conv other = l.conv;
+            other.in_w += 5;
+            (s.pad == SAME ? es_conv_same : es_conv_valid)(&other);
+            if (CHECK(es_op_reshape(op, &other) == ES_OK))
+                run_depthwise(op, &l, &other, NULL, AT_END);
+            es_op_destroy(op);
+            l.weights[5] = -128;
+            CHECK(es_op_create_depthwise_s8(isa, &l.conv, &l.quantization, l.weights, l.bias, &op) == ES_BAD_QUANTIZATION);
+        }
+        free_layer(&l);
+    }
+    layer l = make_layer(&(shape){1, 9, 9, 16, 16, 5, 5, 1, 1, SAME}, 1, 0.1);
+    es_op *op;
+    CHECK(es_op_create_depthwise_s8(isa, &l.conv, &l.quantization, l.weights, l.bias, &op) == ES_NO_KERNEL);
+    free_layer(&l);
+}
+
+/* Against real numbers: at most half a step from the sum, and what half a multiplier's last bit is worth. */
+static void test_add(const es_isa *isa, es_pool *pool)
+{
+    enum { COUNT = 40000 };
+    int8_t *a = room(COUNT), *b = room(COUNT), *y = room(COUNT);
+    for (int round = 0; round < 12; ++round) {
+        es_add_s8_scales s = {.a_scale = (float)(0.001 + random_unit(&rng)), .b_scale = (float)(0.001 + random_unit(&rng)),
+                              .y_scale = (float)(0.01 + 2 * random_unit(&rng)), .a_zero = random_byte(),
+                              .b_zero = random_byte(), .y_zero = random_byte(), .low = -INFINITY, .high = INFINITY};
+        if (round % 2)
+            s.low = 0, s.high = 6;
+        if (!CHECK(es_add_s8_fits(&s)))
+            continue;
+        const size_t count = round % 3 == 0 ? COUNT : random_below(&rng, 200);
+        for (size_t i = 0; i < count; ++i)
+            a[i] = random_byte(), b[i] = random_byte();
+        y[count] = 99;
+        es_add_s8(isa, round % 4 ? pool : NULL, &s, a, b, y, count);
+        size_t wrong = 0;
+        for (size_t i = 0; i < count; ++i) {
+            const double real = (a[i] - s.a_zero) * (double)s.a_scale + (b[i] - s.b_zero) * (double)s.b_scale;
+            const double low = fmax(rint((double)s.low / (double)s.y_scale) + s.y_zero, -128);
+            const double high = fmin(rint((double)s.high / (double)s.y_scale) + s.y_zero, 127);
+            const double wanted = fmin(fmax(real / (double)s.y_scale + s.y_zero, low), high);
+            wrong += fabs(y[i] - wanted) > 0.501;
+        }
+        CHECK(wrong == 0, "%s: %zu sums are off", isa->name, wrong);
+        CHECK(count == COUNT || y[count] == 99, "%s wrote behind its output", isa->name);
+    }
+    const es_add_s8_scales apart = {.a_scale = 1, .b_scale = 1, .y_scale = 1e-3f};
+    CHECK(!es_add_s8_fits(&apart));
+    free(a), free(b), free(y);
 }
 
 static void test_counts(void)
@@ -278,7 +406,13 @@ int main(void)
     test_counts();
     for (size_t i = 0; i < count; ++i) {
         test_refusals(isas[i]);
+        test_depthwise(isas[i], pool);
+        test_add(isas[i], pool);
         for (es_format format = ES_FLOAT_FORMATS; format < ES_FORMAT_COUNT; ++format) {
+            if (es_tile_table(isas[i], format, ES_WIDE) == NULL) {
+                test_no_kernel(isas[i], format);
+                continue;
+            }
             for (size_t s = 0; s < SHAPES; ++s)
                 for (size_t d = 0; d < sizeof densities / sizeof *densities; ++d)
                     test_shape(isas[i], format, &shapes[s], densities[d], (s + d) % 3 == 0 ? pool : NULL,

@@ -21,10 +21,6 @@
 #define _mm512_cvtps_epi32(vector) shim_round(vector)
 #define _mm512_cvtepi32_epi8(vector) shim_to_bytes(vector)
 
-/* Its alias is one of another function. */
-#undef _mm512_madd_epi16
-#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
-
 static inline void shim_masked_store(void *memory, simde__mmask16 mask, simde__m512 vector)
 {
     const simde__m512_private lanes = simde__m512_to_private(vector);
