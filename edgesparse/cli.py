@@ -101,15 +101,20 @@ def prune(
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="A named recipe or a recipe file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the pruned model.")],
     data: DataSpec = "digits",
+    board: Annotated[
+        str, typer.Option("--board", "-b", help="Whose block a recipe takes that leaves the pattern to the board.")
+    ] = "local",
     force: Annotated[bool, typer.Option("--force", help="Prune again even if OUT is up to date.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Prune a model by a recipe and fine-tune it."""
     from edgesparse import console, prune
+    from edgesparse.boards.inventory import type_of
     from edgesparse.recipe import load_recipe
     from edgesparse.report.tables import pruning_table
 
-    wanted = load_recipe(recipe)
+    kind = type_of(board)
+    wanted = load_recipe(recipe).for_block(kind.block, kind.block_int8)
     console.say("loading TensorFlow")
     pruned = prune(model, wanted, data or "digits", out=out, force=force, progress=console.say_epoch)
     if as_json:

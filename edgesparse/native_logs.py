@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_NOISE = re.compile(rb"^([IW]\d{4} |INFO:|WARNING:)")
+_NOISE = re.compile(rb"^([IW]\d{4} |INFO:|WARNING:|fully_quantize: )")
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """The recipe: what to prune and how, one TOML file with a version. Unknown keys are errors.
 
-version = 1
+version = 2
 name = "block-16x1-80"
 
 [prune]
-pattern = "block 16x1"     # unstructured, block RxC (outputs x inputs), N:M (non-zeros in M), filter
+pattern = "block 16x1"     # unstructured, block RxC (outputs x inputs), N:M (non-zeros in M), filter; left out, or
+                           # "block": the block that fits the board which `prune` is told of, and its kind of weights
 sparsity = 0.8             # share of zeros; not for N:M, which has its own
 include = [".*"]           # regular expressions that match whole layer names
 exclude = []
@@ -24,6 +25,14 @@ batch_size = 32
 optimizer = "adam"         # adam, adamw, sgd, rmsprop
 learning_rate = 0.001      # falls to zero along a cosine
 seed = 0
+
+[quantize]                 # after pruning; zeros stay zeros
+kind = "int8"              # none; int8: weights (symmetric, a scale for each output), activations, inputs and outputs;
+                           # dynamic: int8 weights, float activations, quantised anew at each inference
+method = "post-training"   # int8 only: ranges of the activations from samples; aware: from training with rounding
+samples = 128              # of the training half, that ranges are taken from
+epochs = 2                 # aware: of training with rounded weights and activations
+learning_rate = 0.0001     # aware: falls to zero along a cosine
 """
 
 from __future__ import annotations
@@ -47,10 +56,16 @@ else:
 
 # History of the recipe. A change that an older reader would misread raises the number.
 #   1  first.
-VERSION = 1
+#   2  [quantize]; a pattern may be left to the board. Recipes of version 1 are read.
+VERSION = 2
 
 Kind = Literal["polynomial", "constant"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+Precision = Literal["none", "int8", "dynamic"]
+Method = Literal["post-training", "aware"]
+
+# A pattern that says nothing of its size: `for_board` gives the board's.
+BLOCK = "block"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -76,8 +91,23 @@ class FineTune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seed: int = 0
 
 
+class Quantize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of the pruned float weights: `samples` are for post-training ranges, `epochs` and `learning_rate`
+    for quantisation-aware training. After Jacob et al., 2018."""
+
+    kind: Precision = "none"
+    method: Method = "post-training"
+    samples: int = 128
+    epochs: int = 2
+    learning_rate: float = 1e-4
+
+    @property
+    def aware(self) -> bool:
+        return self.kind == "int8" and self.method == "aware"
+
+
 class _Prune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pattern: str
+    pattern: str = BLOCK
     sparsity: float | None = None
     include: tuple[str, ...] = (".*",)
     exclude: tuple[str, ...] = ()
@@ -91,6 +121,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     description: str = ""
     schedule: Schedule = Schedule()
     fine_tune: FineTune = FineTune()
+    quantize: Quantize = Quantize()
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +132,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     name: str
-    pattern: str
+    pattern: str = BLOCK
     sparsity: float | None = None
     description: str = ""
     version: int = VERSION
@@ -110,6 +141,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first_layer: bool = False
     schedule: Schedule = Schedule()
     fine_tune: FineTune = FineTune()
+    quantize: Quantize = Quantize()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -120,6 +152,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return "no expression of include matches its name"
         excluding = next((expression for expression in self.exclude if re.fullmatch(expression, layer)), None)
         return f"excluded by {excluding!r}" if excluding else None
+
+    def for_block(self, block: str, block_int8: str) -> Recipe:
+        """The recipe with a pattern of its own: where it has none, the block given for its kind of weights.
+
+        Args:
+            block: for float weights, such as "8x1".
+            block_int8: for int8 weights, such as "8x4".
+        """
+        if self.pattern != BLOCK:
+            return self
+        size = block_int8 if self.quantize.kind == "int8" else block
+        return msgspec.structs.replace(self, pattern=f"{BLOCK} {size}")
 
     def digest(self) -> str:
         """SHA-256 of everything in it."""
@@ -165,19 +209,22 @@ def loads(text: str, source: str = "recipe") -> Recipe:
         found: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source} is no TOML: {error}.", hint="Mend that line.") from None
-    if found.get("version") != VERSION:
+    version = found.get("version")
+    if version not in (1, VERSION) or isinstance(version, bool):
         raise RecipeError(
-            f"{source}: expected version = {VERSION}, found {found.get('version')!r}.",
-            hint="Write version = 1 at its top, or use the edgesparse that it was written for.",
+            f"{source}: expected version = {VERSION}, found {version!r}.",
+            hint=f"Write version = {VERSION} at its top, or use the edgesparse that it was written for.",
         )
+    if version == 1 and "quantize" in found:
+        raise RecipeError(f"{source}: [quantize] needs version = 2, found 1.", hint="Write version = 2 at its top.")
     try:
         file = msgspec.convert(found, _File)
     except msgspec.ValidationError as error:
         raise RecipeError(f"{source}: {error}.", hint=_keys_hint(str(error))) from None
     try:
         return Recipe(
-            name=file.name, description=file.description, schedule=file.schedule, fine_tune=file.fine_tune,
-            **msgspec.structs.asdict(file.prune),
+            name=file.name, description=file.description, version=file.version, schedule=file.schedule,
+            fine_tune=file.fine_tune, quantize=file.quantize, **msgspec.structs.asdict(file.prune),
         )  # fmt: skip
     except RecipeError as error:
         raise RecipeError(f"{source}: {error.message}", hint=error.hint) from None
@@ -186,28 +233,31 @@ def loads(text: str, source: str = "recipe") -> Recipe:
 def dumps(recipe: Recipe) -> str:
     """The recipe as TOML; `loads` gives an equal one."""
     prune = {name: getattr(recipe, name) for name in _Prune.__struct_fields__ if getattr(recipe, name) is not None}
-    return tomli_w.dumps(
-        {
-            "version": recipe.version,
-            "name": recipe.name,
-            "description": recipe.description,
-            "prune": prune,
-            "schedule": msgspec.structs.asdict(recipe.schedule),
-            "fine_tune": msgspec.structs.asdict(recipe.fine_tune),
-        }
-    )
+    tables = {
+        "version": recipe.version,
+        "name": recipe.name,
+        "description": recipe.description,
+        "prune": prune,
+        "schedule": msgspec.structs.asdict(recipe.schedule),
+        "fine_tune": msgspec.structs.asdict(recipe.fine_tune),
+    }
+    if recipe.quantize != Quantize():
+        tables["quantize"] = msgspec.structs.asdict(recipe.quantize)
+    return tomli_w.dumps(tables)
 
 
 def _keys_hint(error: str) -> str:
     """The keys that exist in the table that an error of msgspec names (its path ends like `$.prune`)."""
     path = error.rpartition("`$")[2].strip("`. ")
-    table = {"prune": _Prune, "schedule": Schedule, "fine_tune": FineTune}.get(path.split(".")[0], _File)
+    table = {"prune": _Prune, "schedule": Schedule, "fine_tune": FineTune, "quantize": Quantize}.get(
+        path.split(".")[0], _File
+    )
     where = f"[{path.split('.')[0]}]" if table is not _File else "the top level"
     return f"Keys of {where}: {', '.join(table.__struct_fields__)}."
 
 
 def _check(recipe: Recipe) -> None:
-    pattern = parse_pattern(recipe.pattern)
+    pattern = None if recipe.pattern == BLOCK else parse_pattern(recipe.pattern)
     if not _NAME.fullmatch(recipe.name):
         raise RecipeError(
             f"name: expected letters, digits, dots, dashes and underscores, found {recipe.name!r}.",
@@ -218,7 +268,9 @@ def _check(recipe: Recipe) -> None:
     if isinstance(pattern, NM):
         _check_nm(recipe, pattern)
     elif recipe.sparsity is None:
-        raise RecipeError(f"prune.sparsity: pattern {pattern} needs one.", hint="Write sparsity = 0.8, for example.")
+        raise RecipeError(
+            f"prune.sparsity: pattern {recipe.pattern} needs one.", hint="Write sparsity = 0.8, for example."
+        )
     else:
         _in_range("prune.sparsity", recipe.sparsity, 0, 1, above=True)
     for key in ("include", "exclude"):
@@ -229,6 +281,7 @@ def _check(recipe: Recipe) -> None:
                 raise RecipeError(
                     f"prune.{key}: {expression!r} is no regular expression: {error}.", hint="Escape it, or mend it."
                 ) from None
+    _check_quantize(recipe)
     schedule, tuning = recipe.schedule, recipe.fine_tune
     if schedule.kind not in get_args(Kind):
         there = ", ".join(get_args(Kind))
@@ -254,6 +307,24 @@ def _check(recipe: Recipe) -> None:
     if tuning.optimizer not in get_args(Optimizer):
         there = ", ".join(get_args(Optimizer))
         raise RecipeError(f"fine_tune.optimizer: there is no {tuning.optimizer!r}.", hint=f"There are {there}.")
+
+
+def _check_quantize(recipe: Recipe) -> None:
+    quantize = recipe.quantize
+    if quantize != Quantize() and recipe.version == 1:
+        raise RecipeError("quantize: needs version = 2, found 1.", hint="Write version = 2.")
+    for key, value, known in (("kind", quantize.kind, Precision), ("method", quantize.method, Method)):
+        if value not in get_args(known):
+            there = ", ".join(get_args(known))
+            raise RecipeError(f"quantize.{key}: there is no {value!r}.", hint=f"There are {there}.")
+    if quantize.method == "aware" and quantize.kind != "int8":
+        raise RecipeError(
+            f"quantize.method: aware training is for kind int8, found kind {quantize.kind!r}.",
+            hint='Write kind = "int8", or leave method out.',
+        )
+    _in_range("quantize.samples", quantize.samples, 1, 1_000_000)
+    _in_range("quantize.epochs", quantize.epochs, 1, 100_000)
+    _in_range("quantize.learning_rate", quantize.learning_rate, 0, 10, above=True)
 
 
 def _check_nm(recipe: Recipe, pattern: NM) -> None:

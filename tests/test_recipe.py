@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgesparse.errors import EXIT_INPUT_REFUSED, RecipeError
 from edgesparse.patterns import parse_pattern
-from edgesparse.recipe import FineTune, Recipe, Schedule, dumps, load_recipe, loads, named_recipes
+from edgesparse.recipe import FineTune, Quantize, Recipe, Schedule, dumps, load_recipe, loads, named_recipes
 
 GOOD = """
 version = 1
@@ -19,6 +19,8 @@ pattern = "block 4x1"
 sparsity = 0.8
 exclude = ["head.*"]
 """
+
+INT8 = GOOD.replace("version = 1", "version = 2") + "[quantize]\nkind = 'int8'\n"
 
 
 @pytest.mark.parametrize("name", named_recipes())
@@ -55,12 +57,31 @@ def test_a_file_is_read_and_saved_and_read_again(tmp_path: Path) -> None:
         first_layer=st.booleans(),
         schedule=st.builds(Schedule, begin=st.floats(0, 0.5), end=st.floats(0.5, 1), updates=st.integers(1, 99)),
         fine_tune=st.builds(FineTune, epochs=st.integers(1, 99), learning_rate=st.floats(1e-9, 1)),
+        quantize=st.builds(Quantize, kind=st.sampled_from(["none", "int8", "dynamic"]), samples=st.integers(1, 99)),
     )
 )
 def test_a_saved_recipe_reads_as_an_equal_one(recipe: Recipe) -> None:
     again = loads(dumps(recipe))
     assert again == recipe
     assert again.digest() == recipe.digest()
+
+
+def test_a_quantising_recipe_reads_as_an_equal_one() -> None:
+    recipe = loads(INT8 + "method = 'aware'\nepochs = 7")
+    assert recipe.quantize == Quantize(kind="int8", method="aware", epochs=7)
+    assert recipe.quantize.aware
+    assert loads(dumps(recipe)) == recipe
+    assert recipe.digest() != loads(INT8).digest()
+
+
+def test_without_a_pattern_the_board_gives_the_block_for_the_kind_of_weights() -> None:
+    left = INT8.replace('pattern = "block 4x1"', "")
+    assert loads(left).pattern == "block"
+    assert loads(left).for_block("8x1", "8x4").pattern == "block 8x4"
+    assert loads(left.replace("'int8'", "'none'")).for_block("8x1", "8x4").pattern == "block 8x1"
+    assert loads(left.replace("'int8'", "'dynamic'")).for_block("8x1", "8x4").pattern == "block 8x1"
+    assert loads(INT8).for_block("8x1", "8x4") == loads(INT8)
+    assert loads(dumps(loads(left).for_block("8x1", "8x4"))).pattern == "block 8x4"
 
 
 def test_layers_are_selected_by_whole_names() -> None:
@@ -77,7 +98,8 @@ def test_layers_are_selected_by_whole_names() -> None:
         (GOOD + "sparsety = 0.5", "unknown field `sparsety`.*Keys of .prune.: pattern, sparsity"),
         (GOOD + "[scedule]", "unknown field `scedule`.*top level: version, name"),
         (GOOD + "[schedule]\nkind = 'linear'", "linear.*Keys of .schedule."),
-        (GOOD.replace("version = 1", "version = 2"), "expected version = 1, found 2"),
+        (GOOD.replace("version = 1", "version = 3"), "expected version = 2, found 3"),
+        (GOOD.replace("version = 1", "version = true"), "found True"),
         (GOOD.replace("version = 1", ""), "found None"),
         (GOOD.replace("block 4x1", "block 0x4"), "empty block"),
         (GOOD.replace("block 4x1", "diagonal"), "no pattern 'diagonal'.*unstructured"),
@@ -93,6 +115,13 @@ def test_layers_are_selected_by_whole_names() -> None:
         (GOOD + "[fine_tune]\nepochs = 0", "fine_tune.epochs"),
         (GOOD + "[fine_tune]\nlearning_rate = nan", "fine_tune.learning_rate"),
         (GOOD + "[fine_tune]\noptimizer = 'lion'", "lion"),
+        (GOOD + "[quantize]\nkind = 'int8'", "quantize. needs version = 2, found 1"),
+        (INT8.replace("'int8'", "'int4'"), "int4.*Keys of .quantize.: kind, method"),
+        (INT8 + "bits = 4", "unknown field `bits`.*Keys of .quantize."),
+        (INT8 + "samples = 0", "quantize.samples: expected at least 1"),
+        (INT8 + "epochs = 0", "quantize.epochs"),
+        (INT8 + "learning_rate = 0", "quantize.learning_rate: expected above 0"),
+        (INT8.replace("'int8'", "'dynamic'") + "method = 'aware'", "aware training is for kind int8, found .*dynamic"),
         (GOOD.replace("block 4x1", "2:4"), "has the sparsity 0.5, found 0.8"),
         (GOOD.replace("block 4x1", "2:4").replace("sparsity = 0.8", ""), "one sparsity"),
     ],

@@ -18,10 +18,11 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from edgesparse import wire
-from edgesparse.agent import backends, parity
+from edgesparse.agent import backends, parity, quantised
 
 MIN_SAMPLES = 5
 MIN_WARMUP = 3
@@ -42,13 +43,13 @@ class Model:
         self.interpreter = backends.make_interpreter(runtime, backend, path, threads, delegate)
         self.interpreter.allocate_tensors()
         self.init_ms = (time.perf_counter_ns() - started_ns) / 1e6
-        self.inputs = [detail["index"] for detail in self.interpreter.get_input_details()]
+        self.inputs = self.interpreter.get_input_details()
         self.outputs = [detail["index"] for detail in self.interpreter.get_output_details()]
 
     def set_inputs(self, arrays: list[Any]) -> None:
-        """Give the model one sample: an array per input, of the input's shape and type."""
-        for index, array in zip(self.inputs, arrays):
-            self.interpreter.set_tensor(index, array)
+        """Give the model one sample: an array per input, of the input's shape and type, or floats for int8."""
+        for detail, array in zip(self.inputs, arrays):
+            self.interpreter.set_tensor(detail["index"], quantised.as_input(array, detail))
 
     def run_all(self, samples: list[Any]) -> list[Any]:
         """Outputs for every sample: one array per output, samples along axis 0."""
@@ -60,6 +61,27 @@ class Model:
             self.interpreter.invoke()
             outputs.append([self.interpreter.get_tensor(index) for index in self.outputs])
         return [np.stack(each) for each in zip(*outputs)]
+
+    def verdict(
+        self, inputs: list[Any], golden: list[Any], backend: str, beside: Callable[[str], Model]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Outputs for every sample, and the parity gate's verdict on them.
+
+        Args:
+            inputs: samples, one array per input.
+            golden: the outputs expected.
+            backend: the model's own.
+            beside: makes the same model under another backend.
+        """
+        outputs = self.run_all(inputs)
+        if not quantised.is_quantised(self.interpreter):
+            return outputs, parity.compare(outputs, golden)
+
+        def stock(name: str) -> list[Any]:
+            return beside(name).run_all(inputs)
+
+        steps = quantised.output_steps(self.interpreter)
+        return outputs, quantised.judge(outputs, golden, steps, backend, stock)
 
     def reads_sparse(self) -> list[str]:
         """The operators, other than DENSIFY, that read a tensor stored sparse."""
@@ -88,17 +110,20 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
     inputs, golden = load_arrays(wire.text(message, "inputs")), load_arrays(wire.text(message, "golden"))
     delegate, report_path = _delegate(message), message.get("report")
 
-    model = Model(runtime, wire.text(message, "model"), backend, threads, delegate)
+    path_of_model = wire.text(message, "model")
+    model = Model(runtime, path_of_model, backend, threads, delegate)
     report = backends.read_report(report_path) if backend == wire.CSR and report_path else None
     model.set_inputs([array[0] for array in inputs])
     started_ns = time.perf_counter_ns()
     model.interpreter.invoke()
     first_ms = (time.perf_counter_ns() - started_ns) / 1e6
 
-    outputs = model.run_all(inputs)
-    verdict = parity.compare(outputs, golden)
+    outputs, verdict = model.verdict(inputs, golden, backend, lambda name: Model(runtime, path_of_model, name, threads))
     path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
-    if twin and path is None:
+    if twin == path_of_model and path is None:
+        kept = "the weights are stored dense, and this backend looks for no zeros"
+        path = {"taken": "dense", "evidence": kept if report is None else _left(report)}
+    elif twin and path is None:
         # The kernels find the twin's zeros too, so where they took nothing the twin runs without them.
         plain = "xnnpack" if backend == wire.CSR else backend
         path = _path_taken(model, outputs, Model(runtime, twin, plain, threads).run_all(inputs))

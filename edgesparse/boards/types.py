@@ -87,8 +87,8 @@ class AgentSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
 
 
 class BoardType(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A kind of board. `block` is the block of zeros (outputs x inputs) that fits its vectors; the time of an
-    `emulated` one is no latency."""
+    """A kind of board. `block` is the block of zeros (outputs x inputs) that fits its vectors of floats, `block_int8`
+    that of its int8 dot products; the time of an `emulated` one is no latency."""
 
     name: str
     description: str
@@ -98,6 +98,7 @@ class BoardType(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     runtimes: list[str]
     python_min: str
     block: str
+    block_int8: str
     backends: list[str]
     sensors: list[str] = msgspec.field(default_factory=list)
     limits: Limits = Limits()
@@ -186,6 +187,7 @@ def _this_machine(proc: Path, limits: object) -> dict[str, object]:
         "cpu": cpu_name(cpuinfo),
         "isa": isa,
         "block": "16x1" if "avx512f" in isa else "8x1" if "avx2" in isa else "4x1",
+        "block_int8": "16x4" if "avx512f" in isa else "8x4" if "avx2" in isa else "4x4",
         "limits": found | (limits if isinstance(limits, dict) else {}),
     }
 

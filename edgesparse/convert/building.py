@@ -19,7 +19,9 @@ from edgesparse.convert.flatbuffer import read_model
 from edgesparse.convert.keras import Exporter
 from edgesparse.convert.layers import describe_layers, overall_density
 from edgesparse.convert.parity import Check, check_all, refuse_failed
+from edgesparse.convert.quantised import QuantisedExporter
 from edgesparse.convert.sources import Source
+from edgesparse.errors import UsageError
 from edgesparse.recipe import dumps
 
 INPUTS = "golden/inputs.npz"
@@ -37,7 +39,7 @@ class Exported:
     twin: str | None
     golden: str
     recipe: str | None
-    keras_outputs: Any
+    keras_outputs: Any | None
     layer_names: dict[int, str]
     parity: list[HostParity] = field(default_factory=list)
 
@@ -48,7 +50,7 @@ class Exported:
 
     def checks(self) -> list[Check]:
         """What the parity gate has to hold against this variant's golden outputs."""
-        files = [self.file] if self.twin is None else [self.file, self.twin]
+        files = dict.fromkeys([self.file] if self.twin is None else [self.file, self.twin])
         return [Check(self.source.name, file, self.golden) for file in files]
 
 
@@ -72,9 +74,12 @@ def build(
         (directory / folder).mkdir()
     samples: list[Any] = []
     variants = []
+    if sources[0].recipe is not None and sources[0].quantised_by is not None:
+        # There is no dense model: the first pruned one in float is what the others are compared with.
+        sources = [Source(DENSE, sources[0].origin, None, {}, None, sources[0].model), *sources]
     for source in sources:
         say(f"converting {source.name}")
-        exporter = Exporter(source.model)
+        exporter = _exporter(source, data, say)
         file, twin = _export(directory, source, exporter)
         if not samples:
             samples = golden.sample_inputs(directory / (twin or file), None if data is None else data.x_test)
@@ -84,7 +89,7 @@ def build(
         variants.insert(0, _baseline_from(directory, variants[0]))
 
     checks = [check for variant in variants for check in variant.checks()]
-    rows = [_against_keras(directory, variant, toolchain) for variant in variants]
+    rows = [_against_keras(directory, variant, toolchain) for variant in variants if variant.keras_outputs is not None]
     rows += check_all(directory, INPUTS, checks, say)
     if not keep_going:
         refuse_failed(rows, checks)
@@ -109,11 +114,33 @@ def build(
     write_manifest(directory, manifest)
 
 
+def _exporter(source: Source, data: Any, say: Callable[[str], None]) -> Exporter:
+    if source.quantised_by is None:
+        return Exporter(source.model)
+    quantize, samples, model = source.quantised_by.quantize, None, source.model
+    trains = quantize.aware and source.recipe is None
+    if data is None and (trains or (quantize.kind == "int8" and not quantize.aware)):
+        what = "train on" if trains else "take the ranges of activations from"
+        raise UsageError(
+            f"Variant {source.name} becomes int8, which needs samples to {what}, and there is no data.",
+            hint="Give it with --data.",
+        )
+    if trains:
+        say(f"training {source.name} aware of quantisation, {quantize.epochs} epochs")
+    if quantize.aware:
+        model = source.aware(data)
+    elif quantize.kind == "int8":
+        samples = data.x_train[np.linspace(0, len(data.x_train) - 1, quantize.samples).round().astype(int)]
+    pruned = [name for name, wish in source.wishes.items() if wish.pattern != DENSE]
+    return QuantisedExporter(model, quantize, samples, pruned)
+
+
 def _export(directory: Path, source: Source, exporter: Exporter) -> tuple[str, str | None]:
+    """The variant's file and its twin. Int8 weights are stored dense, so that they are their own."""
     dense = exporter.dense()
-    if source.recipe is None:
-        (directory / f"{DENSE}.tflite").write_bytes(dense)
-        return f"{DENSE}.tflite", None
+    if source.recipe is None or source.quantised_by is not None:
+        (directory / f"{source.name}.tflite").write_bytes(dense)
+        return f"{source.name}.tflite", None if source.recipe is None else f"{source.name}.tflite"
     file, twin = f"{source.name}.tflite", f"{source.name}.dense.tflite"
     (directory / twin).write_bytes(dense)
     (directory / file).write_bytes(exporter.sparse(dense))
@@ -124,12 +151,15 @@ def _variant(
     directory: Path, source: Source, exporter: Exporter, file: str, twin: str | None, samples: list[Any]
 ) -> Exported:
     path, recipe = f"golden/{source.name}.npz", None
-    np.savez(directory / path, **_numbered(golden.golden_outputs(directory / (twin or file), samples)))
+    backend = golden.REFERENCE_BACKEND if source.quantised_by is None else golden.QUANTISED_BACKEND
+    np.savez(directory / path, **_numbered(golden.golden_outputs(directory / (twin or file), samples, backend)))
     if source.recipe is not None:
         recipe = f"recipes/{source.name}.toml"
         (directory / recipe).write_text(dumps(source.recipe))
     names = exporter.layer_names(read_model(directory / (twin or file)))
-    return Exported(source, file, twin, path, recipe, exporter.outputs(samples[0]), names)
+    # Rounding to int8 moves outputs by as much as the model's ranges make it: the accuracy says what that costs.
+    keras_outputs = exporter.outputs(samples[0]) if source.quantised_by is None else None
+    return Exported(source, file, twin, path, recipe, keras_outputs, names)
 
 
 def _baseline_from(directory: Path, variant: Exported) -> Exported:
@@ -169,6 +199,7 @@ def _describe(directory: Path, variant: Exported, data: Any) -> Variant:
         accuracy_samples=0 if measured is None else len(data.x_test),
         layers=layers,
         host_parity=variant.parity,
+        precision=variant.source.precision,
     )
 
 

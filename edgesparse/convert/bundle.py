@@ -21,9 +21,11 @@ from edgesparse.files import replacing, sha256_of
 
 # History of the manifest. A change that an older reader would misread raises the number.
 #   1  first.
-VERSION = 1
+#   2  variants of int8 weights: `precision`; the gate's `steps`, `share` and `note`. Manifests of version 1 are read.
+VERSION = 2
 MANIFEST = "manifest.json"
 DENSE = "dense"
+FLOAT = "float32"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAKE_AGAIN = "Make the bundle again with `edgesparse convert`."
@@ -56,7 +58,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class HostParity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file under one runtime and backend on the host, against the golden outputs."""
+    """One file under one runtime and backend on the host, against the golden outputs.
+
+    Of quantised outputs, `steps` is how many quantisation steps the farthest is off, `share` how many are not equal,
+    and `note` says so where a runtime rounds otherwise than the one that the golden outputs are of.
+    """
 
     file: str
     runtime: str
@@ -66,10 +72,17 @@ class HostParity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_abs_error: float | None
     tolerance: float | None
     reason: str
+    steps: int | None = None
+    share: float | None = None
+    note: str = ""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One variant. `twin` is the same weights stored dense: outputs equal to its, bit for bit, betray a dense path."""
+    """One variant. `twin` is the same weights stored dense: outputs equal to its, bit for bit, betray a dense path. It
+    is the file itself where int8 weights are pruned, which are never stored otherwise.
+
+    `precision` is "float32", "int8" (weights, activations, inputs and outputs) or "dynamic" (int8 weights only).
+    """
 
     name: str
     file: File
@@ -83,6 +96,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     accuracy_samples: int
     layers: list[Layer]
     host_parity: list[HostParity]
+    precision: str = FLOAT
 
     @property
     def files(self) -> list[File]:
@@ -218,7 +232,7 @@ def parse_manifest(path: Path, raw: bytes) -> Manifest:
     try:
         found: Any = msgspec.json.decode(raw)
         version = found.get("version") if isinstance(found, dict) else None
-        if version != VERSION:
+        if version not in (1, VERSION):
             raise BundleError(
                 f"{path} has version {version!r}; this edgesparse reads version {VERSION}.",
                 hint="Install the edgesparse that made it, or make the bundle again with `edgesparse convert`.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ Array = npt.NDArray[Any]
 
 # Cosine of a kernel's row and the same row scaled, allowing for float32 rounding.
 _SAME_DIRECTION = 0.9999
+_KERNELS = ("kernel:0", "depthwise_kernel:0")
 
 
 class Exporter:
@@ -32,6 +34,9 @@ class Exporter:
     Raises:
         ModelError: the input has no fixed shape.
     """
+
+    # How alike a kernel's rows must be to an operator's to be taken for the same.
+    same_direction = _SAME_DIRECTION
 
     def __init__(self, model: Any) -> None:
         from edgesparse.prune.legacy_keras import tf
@@ -84,12 +89,12 @@ class Exporter:
 
     def layer_names(self, found: FlatModel) -> dict[int, str]:
         """The name of the layer behind an operator, by its place among those with a kernel, where it is known."""
-        return {place: name for place, (name, _) in match_layers(found, self.model).items()}
+        return {place: name for place, (name, _) in self._matched(found).items()}
 
     def check_zeros(self, found: FlatModel) -> None:
         """Batch normalisation is folded into kernels, which scales output channels and must keep every zero."""
         operators = kernel_operators(found)
-        for place, (name, kernel) in match_layers(found, self.model).items():
+        for place, (name, kernel) in self._matched(found).items():
             weights = found.weights(operators[place].inputs[1])
             lost = int(np.count_nonzero((kernel == 0) & (weights != 0)))
             if lost:
@@ -97,6 +102,9 @@ class Exporter:
                     f"Layer {name}: {lost} zeros of the pruned kernel are no zeros in the converted file.",
                     hint="Report this with the model: the converter changed the weights.",
                 )
+
+    def _matched(self, found: FlatModel) -> dict[int, tuple[str, Array]]:
+        return match_layers(found, self.model, self.same_direction)
 
     def _adjust(self, converter: Any) -> None:
         """What a subclass asks of the converter besides."""
@@ -117,28 +125,44 @@ class Exporter:
                 f"TensorFlow cannot convert the model {self.model.name} to TFLite: {reason}",
                 hint="Replace the layer that it names by one that TFLite's built-in operators can express.",
             ) from error
+        finally:
+            logging.getLogger("absl").setLevel(logging.ERROR)  # the converter lowers it
 
 
 def kernel_layers(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The Conv2D, DepthwiseConv2D and Dense layers of a model; those of a model inside it are called "outer/inner"."""
+    """The Conv2D, DepthwiseConv2D and Dense layers of a model; those of a model inside it are called "outer/inner".
+
+    A layer in a quantising wrapper is that wrapper, which has its variables, under the layer's own name.
+    """
     from edgesparse.prune.legacy_keras import keras
 
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        wrapped = getattr(layer, "layer", None)
+        if wrapped is not None and _has_kernel(wrapped):
+            yield f"{prefix}{wrapped.name}", layer
+        elif isinstance(layer, keras.Model):
             yield from kernel_layers(layer, f"{prefix}{layer.name}/")
-        elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
+        elif _has_kernel(layer):
             yield f"{prefix}{layer.name}", layer
+
+
+def _has_kernel(layer: Any) -> bool:
+    from edgesparse.prune.legacy_keras import keras
+
+    return isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense)
 
 
 def outputs_first(layer: Any) -> Array:
     """A layer's kernel in TFLite's layout: (out, in), (out, kh, kw, in), or (1, kh, kw, out) for a depthwise one."""
-    if hasattr(layer, "depthwise_kernel"):
-        kernel = layer.depthwise_kernel.numpy()
+    # Found by its name: a wrapper's layer has its rounded kernel as an attribute.
+    variable = next(each for each in layer.weights if each.name.rpartition("/")[2] in _KERNELS)
+    kernel = variable.numpy()
+    if variable.name.endswith(_KERNELS[1]):
         return np.asarray(kernel.reshape(1, *kernel.shape[:2], -1))
-    return from_keras(layer.kernel.numpy())
+    return from_keras(kernel)
 
 
-def match_layers(found: FlatModel, model: Any) -> dict[int, tuple[str, Array]]:
+def match_layers(found: FlatModel, model: Any, same_direction: float = _SAME_DIRECTION) -> dict[int, tuple[str, Array]]:
     """The Keras layer's name and kernel behind each operator with one, by its place among these, where it is known.
 
     It is the layer whose kernel the operator has, up to a scale per output channel, which is what folding a batch
@@ -150,8 +174,8 @@ def match_layers(found: FlatModel, model: Any) -> dict[int, tuple[str, Array]]:
     for place, op in enumerate(kernel_operators(found)):
         weights = found.weights(op.inputs[1])
         joined = "/" + found.tensors[op.outputs[0]].name.replace(";", "/") + "/"
-        same = [(name, kernel) for name, kernel in kernels if _same_up_to_scales(kernel, weights)]
-        named = [(name, kernel) for name, kernel in same if f"/{name}/" in joined]
+        same = [(name, kernel) for name, kernel in kernels if _same_up_to_scales(kernel, weights, same_direction)]
+        named = [(name, kernel) for name, kernel in same if f"/{name}/" in joined or f"/quant_{name}/" in joined]
         taken = {name for name, _ in matched.values()}
         free = [(name, kernel) for name, kernel in same if name not in taken]
         if same:
@@ -159,7 +183,7 @@ def match_layers(found: FlatModel, model: Any) -> dict[int, tuple[str, Array]]:
     return matched
 
 
-def _same_up_to_scales(kernel: Array, weights: Array) -> bool:
+def _same_up_to_scales(kernel: Array, weights: Array, same_direction: float) -> bool:
     if kernel.shape != weights.shape:
         return False
     axis = -1 if kernel.ndim == 4 and kernel.shape[0] == 1 else 0  # a depthwise kernel has its outputs last
@@ -167,7 +191,7 @@ def _same_up_to_scales(kernel: Array, weights: Array) -> bool:
     other = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1).astype(np.float64)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     products = np.abs((one * other).sum(axis=1))
-    return bool((products >= _SAME_DIRECTION * norms).all())
+    return bool((products >= same_direction * norms).all())
 
 
 def _check_same_weights(dense: FlatModel, sparse: FlatModel) -> None:

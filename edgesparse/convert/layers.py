@@ -59,7 +59,7 @@ def describe_layers(found: FlatModel, names: Mapping[int, str], wishes: Mapping[
                 weights=weights.size,
                 bytes=constant.stored_bytes,
                 encoding=encoding,
-                reason=wish.reason or _stored_dense(wish, density, encoding),
+                reason=wish.reason or _stored_dense(wish, density, encoding, constant.type),
             )
         )
     return rows
@@ -71,9 +71,11 @@ def overall_density(layers: list[Layer]) -> float:
     return sum(layer.density * layer.weights for layer in layers) / weights if weights else 1.0
 
 
-def _stored_dense(wish: Wish, density: float, encoding: str) -> str:
+def _stored_dense(wish: Wish, density: float, encoding: str, kind: str) -> str:
     if wish.pattern == DENSE or encoding != DENSE:
         return ""
+    if kind == "INT8":
+        return "int8 weights stay dense: no runtime reads them stored sparse, and kernels find the zeros"
     zeros = 1 - density
     if zeros < CONVERTER_MIN_ZEROS:
         return f"{zeros:.0%} zeros: the converter stores kernels under {CONVERTER_MIN_ZEROS:.0%} dense"

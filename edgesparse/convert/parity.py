@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,6 @@ from typing import Any
 
 from edgesparse import kernels
 from edgesparse.agent import backends
-from edgesparse.agent.parity import compare
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.agent.worker import Model, load_arrays
 from edgesparse.convert.bundle import HostParity
@@ -164,13 +164,18 @@ def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> l
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # its interpreter announces its own removal at each start
-                    model = Model(runtime, str(directory / check.file), backend, 1, delegate)
-                verdict = compare(model.run_all(samples), golden)
+                    path = str(directory / check.file)
+                    model = Model(runtime, path, backend, 1, delegate)
+                    _, verdict = model.verdict(samples, golden, backend, partial(_beside, runtime, path))
             except (RuntimeError, ValueError, backends.DelegateRefused) as error:
                 rows.append(_failed(check, IN_PROCESS, backend, f"error: {error}"))
             else:
                 rows.append(_row(check, IN_PROCESS, found, backend, verdict))
     return rows
+
+
+def _beside(runtime: Any, path: str, backend: str) -> Model:
+    return Model(runtime, path, backend, 1)
 
 
 def _row(check: Check, runtime: str, found: str, backend: str, verdict: dict[str, Any]) -> HostParity:
@@ -183,6 +188,9 @@ def _row(check: Check, runtime: str, found: str, backend: str, verdict: dict[str
         max_abs_error=verdict["max_abs_error"],
         tolerance=verdict["tolerance"],
         reason=verdict["reason"],
+        steps=verdict.get("steps"),
+        share=verdict.get("share"),
+        note=verdict.get("note", ""),
     )
 
 

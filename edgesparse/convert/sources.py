@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgesparse.convert.bundle import DENSE, is_name
+from edgesparse.convert.bundle import DENSE, FLOAT, is_name
 from edgesparse.convert.layers import Wish
 from edgesparse.errors import ModelError, UsageError
 from edgesparse.files import sha256_of
@@ -29,13 +29,16 @@ class Source:
         origin: a path, `module:function` or a tf_keras model.
         recipe: what it was pruned with; None for a dense baseline.
         wishes: what pruning did to each layer.
+        quantised_by: the recipe by whose `quantize` its weights become int8; None where they stay float.
     """
 
     name: str
     origin: Any
     recipe: Recipe | None
     wishes: dict[str, Wish]
+    quantised_by: Recipe | None = None
     _model: Any = None
+    _aware: Any = None
 
     @property
     def model(self) -> Any:
@@ -51,6 +54,30 @@ class Source:
             self._model = load_model(self.origin) if known else check_keras2(self.origin, "the model given")
         return self._model
 
+    @property
+    def precision(self) -> str:
+        """As in the manifest."""
+        return FLOAT if self.quantised_by is None else self.quantised_by.quantize.kind
+
+    def aware(self, data: Any) -> Any:
+        """The model after quantisation-aware training: as pruning left it, or trained now, as a dense baseline is.
+
+        Args:
+            data: to train on.
+
+        Raises:
+            ModelError: it cannot be trained so.
+        """
+        if self._aware is None:
+            from edgesparse.prune.quantising import WEIGHTS_FILE, load_aware, train_aware
+
+            assert self.quantised_by is not None
+            if self.recipe is not None:
+                self._aware = load_aware(self.model, Path(self.origin) / WEIGHTS_FILE)
+            else:
+                self._aware = train_aware(self.model, data, self.quantised_by)
+        return self._aware
+
     def digest(self) -> str:
         """A hash of the model: of its files where it has any, else of its architecture and weights."""
         path = Path(self.origin) if isinstance(self.origin, str | Path) else None
@@ -65,7 +92,8 @@ class Source:
         if self.recipe is not None:
             digest.update(self.recipe.digest().encode())
         digest.update(self.model.to_json().encode())
-        for weights in self.model.get_weights():
+        aware = [] if self._aware is None else self._aware.get_weights()
+        for weights in (*self.model.get_weights(), *aware):
             digest.update(np.ascontiguousarray(weights).tobytes())
         return digest.hexdigest()
 
@@ -77,6 +105,9 @@ def read_sources(models: Sequence[Any]) -> list[Source]:
         models: paths, `module:function`, tf_keras models or what `prune` returned, each also as (name, model). A
             directory with a recipe and a pruning report is a pruned model; all but that and what `prune` returned is
             the dense baseline, of which there can be one.
+
+    Returns:
+        The dense baseline, the same quantised as the pruned models are, and these.
 
     Raises:
         UsageError: none, two baselines, or names that are taken or cannot be file names.
@@ -90,7 +121,23 @@ def read_sources(models: Sequence[Any]) -> list[Source]:
             hint="Prune the others first: `edgesparse prune MODEL --recipe RECIPE --out DIRECTORY`.",
         )
     _check_names(sources)
-    return sorted(sources, key=lambda source: source.recipe is not None)
+    pruned = [source for source in sources if source.recipe is not None]
+    every = [*baselines, *(each for dense in baselines for each in _quantised_baselines(dense, pruned)), *pruned]
+    if len({source.name for source in every}) < len(every):
+        raise UsageError(
+            "The dense model in int8 is called dense-int8, dense-int8-aware or dense-dynamic, which is taken.",
+            hint="Give the pruned model of this name another.",
+        )
+    return every
+
+
+def _quantised_baselines(dense: Source, pruned: Sequence[Source]) -> list[Source]:
+    """The dense model once more for each way in which pruned ones are quantised, by the first that is so."""
+    found: dict[str, Source] = {}
+    for rules in (source.quantised_by for source in pruned if source.quantised_by is not None):
+        name = f"{DENSE}-{rules.quantize.kind}" + "-aware" * rules.quantize.aware
+        found.setdefault(name, Source(name, dense.origin, None, {}, rules, dense._model))
+    return list(found.values())
 
 
 def _check_names(sources: Iterable[Source]) -> None:
@@ -110,7 +157,11 @@ def _read(name: str | None, origin: Any) -> Source:
         from edgesparse.prune.pruning import Pruned
 
         if isinstance(origin, Pruned):
-            return Source(name or origin.recipe.name, origin.model, origin.recipe, _wishes(origin.report))
+            recipe = origin.recipe
+            return Source(
+                name or recipe.name, origin.model, recipe, _wishes(origin.report), _quantising(recipe),
+                _aware=origin.aware,
+            )  # fmt: skip
         return Source(DENSE, origin, None, {})
     from edgesparse.prune.pruning import RECIPE_FILE
     from edgesparse.prune.report import REPORT_FILE, read_report
@@ -125,7 +176,11 @@ def _read(name: str | None, origin: Any) -> Source:
     from edgesparse.recipe import load_recipe
 
     recipe = load_recipe(str(path / RECIPE_FILE))
-    return Source(name or recipe.name, origin, recipe, _wishes(read_report(path)))
+    return Source(name or recipe.name, origin, recipe, _wishes(read_report(path)), _quantising(recipe))
+
+
+def _quantising(recipe: Recipe) -> Recipe | None:
+    return recipe if recipe.quantize.kind != "none" else None
 
 
 def _wishes(report: PruningReport) -> dict[str, Wish]:

@@ -19,14 +19,25 @@ with quiet_native_logs(), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import tensorflow as tf
     import tf_keras as keras
+    from tensorflow_model_optimization.experimental import combine as tfmot_combine
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_schedule, pruning_wrapper
+    from tensorflow_model_optimization.quantization import keras as tfmot_quantization
     from tensorflow_model_optimization.sparsity import keras as tfmot_sparsity
 
     tf.config.list_physical_devices()  # looks for accelerators now, while its remarks are held back
 tf.get_logger().setLevel(logging.ERROR)
 logging.getLogger("absl").setLevel(logging.ERROR)
 
-__all__ = ["keras", "pruning_impl", "pruning_schedule", "pruning_wrapper", "tf", "tfmot_sparsity"]
+__all__ = [
+    "keras",
+    "pruning_impl",
+    "pruning_schedule",
+    "pruning_wrapper",
+    "tf",
+    "tfmot_combine",
+    "tfmot_quantization",
+    "tfmot_sparsity",
+]
 
 
 def versions() -> dict[str, str]:

@@ -13,14 +13,15 @@ import msgspec
 import numpy as np
 
 from edgesparse import patterns
-from edgesparse.errors import EdgesparseError, ModelError
+from edgesparse.errors import EdgesparseError, ModelError, RecipeError
 from edgesparse.files import refuse_foreign, replacing, sha256_of
 from edgesparse.prune.data import Data, check_against, hash_array, load_data
 from edgesparse.prune.layers import Choice, choose, kernel, weighted_layers
 from edgesparse.prune.models import MODEL_FILE, check_keras2, load_model, save_model
+from edgesparse.prune.quantising import WEIGHTS_FILE, load_aware, save_aware, train_aware
 from edgesparse.prune.report import REPORT_FILE, LayerReport, PruningReport, read_report
 from edgesparse.prune.training import EpochDone, compile_for, evaluate, fit, training_steps
-from edgesparse.recipe import Recipe, dumps, load_recipe
+from edgesparse.recipe import BLOCK, Recipe, dumps, load_recipe
 
 RECIPE_FILE = "recipe.toml"
 
@@ -30,6 +31,7 @@ class Pruned:
     """A pruned Keras 2 model without any wrapper left, and how it came about.
 
     `path` is its directory, None where none was asked for; `reused`: the directory held this very result already.
+    `aware` is the model after quantisation-aware training, in TF-MOT's wrappers, where the recipe asks for it.
     """
 
     model: Any
@@ -37,6 +39,7 @@ class Pruned:
     report: PruningReport
     path: Path | None
     reused: bool
+    aware: Any = None
 
 
 def prune(
@@ -57,20 +60,26 @@ def prune(
             and metrics are used.
         recipe: a recipe, the name of one that ships, or a path.
         data: what to fine-tune and judge on, or what `load_data` takes.
-        out: directory to write: model.keras, recipe.toml, pruning.json. A result of the same model, recipe, data and
+        out: directory to write: model.keras, recipe.toml, pruning.json, and aware.npz where the recipe asks for
+            quantisation-aware training. A result of the same model, recipe, data and
             package versions that is there already is reused.
         force: prune even so.
         progress: told at the end of each epoch.
 
     Raises:
-        RecipeError: unknown or impossible recipe, or it fits no layer. ModelError: not a Keras 2 model that can be
-            pruned, or fine-tuning diverged.
+        RecipeError: unknown or impossible recipe, one whose pattern is left to a board, or it fits no layer.
+        ModelError: not a Keras 2 model that can be pruned or trained aware of quantisation, or training diverged.
         InputRefused: data that does not fit the model. UsageError: `out` holds something else.
     """
     model = load_model(model) if isinstance(model, str | Path) else check_keras2(model, "the model given")
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe))
     data = load_data(data) if isinstance(data, str) else data
     check_against(data, model.input_shape, model.output_shape)
+    if recipe.pattern == BLOCK:
+        raise RecipeError(
+            f"Recipe {recipe.name} leaves the size of its blocks to a board, and none is named.",
+            hint="Give one with --board, or write the pattern, such as block 8x1.",
+        )
     choices = choose(model, recipe)
 
     key = _key(model, recipe, data)
@@ -78,7 +87,9 @@ def prune(
         out = Path(out)
         refuse_foreign(out, REPORT_FILE)
         if not force and (report := _whole(out, key)):
-            return Pruned(load_model(out), recipe, report, out, reused=True)
+            pruned = load_model(out)
+            aware = load_aware(pruned, out / WEIGHTS_FILE) if recipe.quantize.aware else None
+            return Pruned(pruned, recipe, report, out, reused=True, aware=aware)
 
     from edgesparse.prune.legacy_keras import tfmot_sparsity, versions
 
@@ -99,19 +110,21 @@ def prune(
     pruned = tfmot_sparsity.strip_pruning(wrapped)
     layers = _layer_reports(pruned, choices, {name: mask.kept() for name, mask in masks.items()}, recipe)
     compile_for(pruned, model, data, tuning)  # so that the file carries the loss, and can be pruned on
+    aware = train_aware(pruned, data, recipe, progress=progress) if recipe.quantize.aware else None
     report = PruningReport(
         key=key,
         recipe=recipe.name,
         accuracy_before=evaluate(model, data),
         accuracy_after=evaluate(pruned, data),
+        accuracy_aware=None if aware is None else evaluate(aware, data),
         accuracy_samples=len(data.x_test),
         sparsity=_sparsity([kernel(layer) for name, layer, _ in weighted_layers(pruned) if name in masks]),
         layers=layers,
         toolchain=versions(),
     )
     if out is not None:
-        report = _write(out, pruned, recipe, report)
-    return Pruned(pruned, recipe, report, out, reused=False)
+        report = _write(out, pruned, aware, recipe, report)
+    return Pruned(pruned, recipe, report, out, reused=False, aware=aware)
 
 
 def _copy(model: Any) -> Any:
@@ -208,14 +221,19 @@ def _whole(out: Path, key: str) -> PruningReport | None:
     try:
         report = read_report(out)
         undamaged = report.model_sha256 == sha256_of(out / MODEL_FILE) and (out / RECIPE_FILE).is_file()
+        if report.aware_sha256:
+            undamaged &= report.aware_sha256 == sha256_of(out / WEIGHTS_FILE)
     except (ModelError, OSError):
         return None
     return report if undamaged and report.key == key else None
 
 
-def _write(out: Path, pruned: Any, recipe: Recipe, report: PruningReport) -> PruningReport:
+def _write(out: Path, pruned: Any, aware: Any, recipe: Recipe, report: PruningReport) -> PruningReport:
     with replacing(out) as directory:
         save_model(pruned, directory / MODEL_FILE)
+        if aware is not None:
+            save_aware(aware, directory / WEIGHTS_FILE)
+            report = msgspec.structs.replace(report, aware_sha256=sha256_of(directory / WEIGHTS_FILE))
         (directory / RECIPE_FILE).write_text(dumps(recipe), encoding="utf-8")
         report = msgspec.structs.replace(report, model_sha256=sha256_of(directory / MODEL_FILE))
         (directory / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report)))

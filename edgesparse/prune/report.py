@@ -44,11 +44,13 @@ class PruningReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         key: SHA-256 of everything that the result depends on: model, recipe, data, package versions.
         recipe: name of the recipe.
         accuracy_before, accuracy_after: top-1 on the held-out samples, 0..1.
+        accuracy_aware: the same after quantisation-aware training; None without.
         accuracy_samples: how many held-out samples there were.
         sparsity: share of zeros over the pruned layers, 0..1.
         layers: every layer with a weight matrix, in the model's order.
         toolchain: versions by distribution name.
         model_sha256: of the model file beside this report; "" where none was written.
+        aware_sha256: of the variables after quantisation-aware training beside it; "" where there are none.
     """
 
     version: int = 1
@@ -61,6 +63,8 @@ class PruningReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     layers: tuple[LayerReport, ...]
     toolchain: dict[str, str]
     model_sha256: str = ""
+    accuracy_aware: float | None = None
+    aware_sha256: str = ""
 
 
 def read_report(directory: str | Path) -> PruningReport:

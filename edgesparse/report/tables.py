@@ -81,9 +81,9 @@ def boards_table(boards: Sequence[Board], types: Sequence[BoardType], inventory:
     known = new_table(f"boards ({inventory})", "board", "type", "where")
     for board in boards:
         known.add_row(board.name, board.type.name, "this machine" if board.transport == "local" else board.address)
-    kinds = new_table("\nboard types", "type", "architecture", "CPU", "block", "what it is")
+    kinds = new_table("\nboard types", "type", "architecture", "CPU", "block", "int8", "what it is")
     for kind in types:
-        kinds.add_row(kind.name, kind.arch, kind.cpu, kind.block, kind.description)
+        kinds.add_row(kind.name, kind.arch, kind.cpu, kind.block, kind.block_int8, kind.description)
     return Group(known, kinds)
 
 

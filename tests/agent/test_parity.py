@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.agent.parity import compare
+from edgesparse.agent.parity import compare, noise
 
 GOLDEN = [np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)]
 
@@ -39,10 +39,42 @@ def test_shape_type_and_number_of_outputs_count() -> None:
     assert "0 outputs" in compare([], GOLDEN)["reason"]
 
 
-def test_integers_may_be_one_step_apart() -> None:
-    golden = [np.array([-128, 0, 127], dtype=np.int8)]
-    assert compare([np.array([-127, 0, 126], dtype=np.int8)], golden)["ok"]
-    assert not compare([np.array([-126, 0, 127], dtype=np.int8)], golden)["ok"]
+def apart(count: int, steps: int = 1) -> list[np.ndarray]:  # type: ignore[type-arg]
+    """4000 int8 outputs, of which some are so many steps from 0."""
+    outputs = np.zeros(4000, np.int8)
+    outputs[:count] = steps
+    return [outputs]
+
+
+def test_quantised_outputs_may_be_one_step_apart_in_a_thousandth() -> None:
+    assert compare(apart(0), apart(0)) == {
+        "ok": True, "max_abs_error": 0.0, "tolerance": 1.0, "reason": "", "steps": 0, "share": 0.0,
+    }  # fmt: skip
+    few = compare(apart(3), apart(0))
+    assert (few["ok"], few["steps"], few["share"]) == (True, 1, 0.00075)
+    many = compare(apart(4), apart(0))
+    assert not many["ok"]
+    assert "up to 1 steps off in 0.1 % of its values where 1 step in under 0.1 % is allowed" in many["reason"]
+    far = compare(apart(1, steps=2), apart(0))
+    assert not far["ok"]
+    assert far["steps"] == 2
+    assert not compare([np.array([-127], np.int8)], [np.array([-128], np.int8)])["ok"]  # one of one
+
+
+def test_floats_of_an_int8_model_count_in_its_steps() -> None:
+    golden, step = [np.zeros(4000, np.float32)], 0.05
+    near, far = [golden[0].copy()], [golden[0].copy()]
+    near[0][:3], far[0][:3] = step, 2 * step
+    assert compare(near, golden, [step])["ok"]
+    assert not compare(near, golden)["ok"]
+    assert compare(far, golden, [step])["steps"] == 2
+
+
+def test_noise_is_a_share_of_what_the_golden_outputs_vary() -> None:
+    assert noise(GOLDEN, GOLDEN) == 0
+    assert noise([GOLDEN[0] + 0.1], GOLDEN) == pytest.approx(0.1 / GOLDEN[0].std(), rel=1e-3)
+    assert noise([np.ones(3)], [np.zeros(3)]) == np.inf
+    assert noise([np.zeros(0)], [np.zeros(0)]) == 0
 
 
 def test_the_worst_of_several_outputs_decides() -> None:

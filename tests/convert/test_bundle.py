@@ -42,7 +42,7 @@ def fill(directory: Path, *, name: str = "tiny") -> None:
         )  # fmt: skip
 
     manifest = Manifest(
-        version=1, name=name, edgesparse="0.1.0", created="2026-01-01T00:00:00+00:00", key="k", toolchain={},
+        version=2, name=name, edgesparse="0.1.0", created="2026-01-01T00:00:00+00:00", key="k", toolchain={},
         inputs=describe(directory, "golden/inputs.npz"),
         variants=[variant("dense", None), variant("b", "b.dense.tflite")],
     )  # fmt: skip
@@ -65,6 +65,16 @@ def test_reads_what_was_written(bundle: Path) -> None:
     assert len(found.files) == 6
     assert not found.reused
     assert found.manifest.to_dict()["variants"][0]["layers"][0]["shape"] == (4, 8)
+
+
+def test_a_manifest_of_version_1_is_read_as_float(bundle: Path) -> None:
+    def older(manifest: dict[str, Any]) -> None:
+        manifest["version"] = 1
+        for variant in manifest["variants"]:
+            del variant["precision"]
+
+    edit(older)(bundle)
+    assert [variant.precision for variant in read_bundle(bundle).manifest.variants] == ["float32", "float32"]
 
 
 def test_an_unknown_variant_lists_those_that_exist(bundle: Path) -> None:
@@ -95,7 +105,7 @@ def link_out(bundle: Path) -> None:
         (lambda b: (b / "golden/b.npz").write_bytes(b""), "has 0 bytes, the manifest says 12"),
         (lambda b: (b / "manifest.json").write_text("{"), "no valid manifest"),
         (lambda b: (b / "manifest.json").write_text("[]"), "version None"),
-        (edit(lambda m: m.update(version=2)), "version 2; this edgesparse reads version 1"),
+        (edit(lambda m: m.update(version=3)), "version 3; this edgesparse reads version 2"),
         (edit(lambda m: m.update(extra=1)), "unknown field `extra`"),
         (edit(lambda m: m["variants"][0].update(extra=1)), "unknown field `extra`"),
         (edit(lambda m: m["variants"][0]["file"].update(bytes="8")), "Expected `int`"),
