@@ -197,6 +197,12 @@ def density(array: Array) -> float:
     return float(np.count_nonzero(array) / array.size) if array.size else 0.0
 
 
+def zero_units(array: Array, pattern: Pattern) -> float:
+    """The share of units, blocks or filters, of a kernel, outputs first, that are all zero; of single weights else."""
+    kept = _any_in_unit(array != 0, pattern)
+    return float(1 - np.count_nonzero(kept) / kept.size) if kept.size else 0.0
+
+
 def conforms(array: Array, pattern: Pattern) -> bool:
     """Whether the zeros of a kernel or mask, outputs first, have the pattern, however many they are.
 

@@ -19,16 +19,19 @@ from edgesparse.explain.forecast import (
     Explanation,
     OperatorForecast,
     PathForecast,
+    Storage,
 )
 from edgesparse.explain.partition import is_unpacking
 from edgesparse.explain.runtimes import Runtime, runtime_named
+from edgesparse.explain.storage import storage
 from edgesparse.kernels import find_library, target
+from edgesparse.patterns import parse_pattern, zero_units
 from edgesparse.wire import BACKENDS, CSR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Advice", "BackendSummary", "Explanation", "OperatorForecast", "PathForecast", "explain"]
+__all__ = ["Advice", "BackendSummary", "Explanation", "OperatorForecast", "PathForecast", "Storage", "explain"]
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 
@@ -70,7 +73,7 @@ def explain(
     }
     paths = {backend: _paths(found, board, rules, backend, weighted) for backend in chosen}
     operators = [
-        _operator(found, op, weighted, {backend: paths[backend].get(op.index, _NONE) for backend in chosen})
+        _operator(found, op, weighted, board, {backend: paths[backend].get(op.index, _NONE) for backend in chosen})
         for op in found.operators
         if not is_unpacking(found, op)
     ]
@@ -89,6 +92,8 @@ def explain(
         summaries={backend: _summary(backend, rules, operators) for backend in chosen},
         advice=_advice(chosen, operators),
         notes=_notes(found, board, rules, chosen),
+        block_int8=board.block_int8,
+        storage=storage(found),
     )
 
 
@@ -126,13 +131,16 @@ def _zeros(model: FlatModel, op: Operator) -> float:
 
 
 def _operator(
-    model: FlatModel, op: Operator, weighted: dict[int, float], paths: dict[str, PathForecast]
+    model: FlatModel, op: Operator, weighted: dict[int, float], board: BoardType, paths: dict[str, PathForecast]
 ) -> OperatorForecast:
     has_weights = op.index in weighted
     of = op.inputs[1] if has_weights else op.outputs[0] if op.outputs else -1
     shape = model.tensors[of].shape if of != -1 else ()
     stored = model.constant(op.inputs[1]) if has_weights else None
     kind = model.tensors[of if stored is None else stored].type.lower() if of != -1 else ""
+    zero_blocks = None
+    if has_weights and kind == "int8" and op.name in ("CONV_2D", "FULLY_CONNECTED"):
+        zero_blocks = zero_units(model.weights(op.inputs[1]), parse_pattern(f"block {board.block_int8}"))
     if has_weights and kind == "int8" and model.tensors[op.inputs[0]].type == "FLOAT32":
         kind = "dynamic-range int8"
     return OperatorForecast(
@@ -146,6 +154,7 @@ def _operator(
         type=kind,
         encoding=model.encoding(op.inputs[1]) if has_weights else "",
         paths=paths,
+        zero_blocks=zero_blocks,
     )
 
 

@@ -58,7 +58,9 @@ def forecast(model: FlatModel, op: Operator, runtime: Runtime, zeros: float) -> 
         return _sparse_fully_connected(encoding, model.tensors[stored].type)
     if op.name != "FULLY_CONNECTED":
         expanded = "; DENSIFY expands the weights" if arrives == "densify" else ""
-        return PathForecast(path="dense", kernel="TFLite dense", reason=f"TFLite has no sparse {op.name}{expanded}")
+        kind = " for int8" if model.tensors[stored].type == "INT8" else ""
+        reason = f"TFLite has no sparse {op.name}{kind}{expanded}"
+        return PathForecast(path="dense", kernel="TFLite dense", reason=reason)
     if arrives == "densify":
         reason = "DENSIFY expands the weights before the first inference"
     else:

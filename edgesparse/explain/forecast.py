@@ -29,6 +29,7 @@ class OperatorForecast(msgspec.Struct, frozen=True, kw_only=True):
 
     `shape` is that of its weights, outputs first: (out, in) or (out, kh, kw, in); for one without weights that of its
     output. `zeros` is the share of weights that are zero, `macs` the multiply-accumulates of one dense inference.
+    `zero_blocks` is, of int8 weights, the share of blocks that are all zero, in the block that fits the board.
     """
 
     index: int
@@ -41,6 +42,7 @@ class OperatorForecast(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     encoding: str
     paths: dict[str, PathForecast]
+    zero_blocks: float | None = None
 
 
 class BackendSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +72,18 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     macs_share: float
 
 
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file with int8 weights costs, whole, in bytes: as it is, weights stored dense; as it would be with
+    TFLite's encoding of single values where that is smaller; and compressed by zstd at level 19."""
+
+    file_bytes: int
+    sparse_bytes: int
+    zstd_bytes: int
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model will do on a kind of board."""
+    """What a model will do on a kind of board. `block_int8` is the block that `zero_blocks` are counted in; `storage`
+    is None for a model without int8 weights."""
 
     model: str
     board: str
@@ -85,6 +97,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     summaries: dict[str, BackendSummary]
     advice: list[Advice]
     notes: list[str]
+    block_int8: str = ""
+    storage: Storage | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""

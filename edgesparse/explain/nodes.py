@@ -73,7 +73,7 @@ def _node(model: FlatModel, op: Operator, pad: Operator | None, runtime: Runtime
     return node
 
 
-_FLOAT = "Deploy a float32 file: int8 and sparse do not go together here."
+_FLOAT = "Deploy a float32 file, or let csr run it: XNNPACK skips zeros of float weights only."
 
 
 def _convolution(model: FlatModel, op: Operator, node: Node, padding: Padding | None) -> None:

@@ -22,6 +22,14 @@ from edgesparse.explain.runtimes import Runtime
 # A sparse 1x1 kernel packs blocks of 4 (or 2) outputs if at least 9 of 10 values in non-empty blocks are non-zero.
 _BLOCK_FILL = 0.9
 
+# Below this no kernel gains by skipping zeros, and nothing is advised.
+_WORTHWHILE_ZEROS = 1 / 3
+
+_CSR = "Run it under csr, whose kernels skip zero blocks of int8 weights."
+_ACTIVATIONS_TOO = (
+    'Quantise the activations too, with kind = "int8": zeros of dynamic-range weights no backend skips, and TFLite\'s '
+    "own sparse kernels compute wrong values from them, so they are stored dense."
+)
 _MORE_ZEROS = "Prune to more than 67 % zeros over the 1x1 convolutions: 70 % or more."
 
 
@@ -176,6 +184,8 @@ def _weighted(model: FlatModel, case: _Case, board: BoardType) -> PathForecast:
     if layout.writes and has_kernel:
         kernel = "XNNPACK sparse, " + packing(model.weights(op.inputs[1]), board)
         return PathForecast(path="sparse", kernel=kernel, reason=f"in a cluster with {_share(case.cluster)} zeros")
+    if model.tensors[model.constant(op.inputs[1]) or 0].type == "INT8":
+        return _int8(model, case)
     if op.name == "FULLY_CONNECTED":
         return _fully_connected(model, case)
     if layout.writes or layout.reads:
@@ -189,6 +199,14 @@ def _weighted(model: FlatModel, case: _Case, board: BoardType) -> PathForecast:
     if not has_kernel:
         return _dense("no sparse kernel for this operator")
     return _no_cluster(model, case)
+
+
+def _int8(model: FlatModel, case: _Case) -> PathForecast:
+    """An operator of int8 weights, which XNNPACK runs dense on every CPU, in every graph."""
+    dynamic = model.tensors[case.op.inputs[0]].type == "FLOAT32"
+    able = case.op.name in ("CONV_2D", "FULLY_CONNECTED") and case.zeros >= _WORTHWHILE_ZEROS
+    reason = "XNNPACK's sparse kernels are float only, this is " + ("dynamic-range int8" if dynamic else "int8")
+    return _dense(reason, (_ACTIVATIONS_TOO if dynamic else _CSR) if able else "")
 
 
 def _fully_connected(model: FlatModel, case: _Case) -> PathForecast:

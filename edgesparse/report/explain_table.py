@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from edgesparse.explain.forecast import BackendSummary, Explanation, OperatorForecast, PathForecast
-from edgesparse.report.tables import new_table, percent
+from edgesparse.explain.forecast import BackendSummary, Explanation, OperatorForecast, PathForecast, Storage
+from edgesparse.report.tables import kilobytes, new_table, percent
 
 _STYLES = {"sparse": "green", "dense": "", "wrong": "bold red", "fails": "bold red", "": "dim"}
 
@@ -38,6 +38,8 @@ def render(explanation: Explanation) -> RenderableType:
         where = f"{' and '.join(advice.backends)}, {_numbers(advice.operators)}"
         share = f"{where}, {percent(advice.macs_share, 0)} of the work"
         parts.append(Text.assemble(f"{number}. {advice.text} ", (f"({share})", "dim")))
+    if explanation.storage is not None:
+        parts += [Text(), _storage(explanation.storage)]
     parts += [Text(), *(Text(note, "dim") for note in explanation.notes)]
     return Group(*parts)
 
@@ -46,6 +48,8 @@ def _row(explanation: Explanation, each: OperatorForecast, backends: list[str]) 
     shape = " x ".join(map(str, each.shape))
     stored = f"{each.type} {each.encoding}".strip() if each.weights else ""
     zeros = percent(each.zeros) if each.weights else ""
+    if each.zero_blocks is not None:
+        zeros += f"\n{percent(each.zero_blocks)} of {explanation.block_int8}"
     work = percent(each.macs / explanation.macs, 0) if each.weights and explanation.macs else ""
     plain = [str(each.index), each.op, each.name, shape, stored, zeros, work]
     return [*map(Text, plain), *(_path(each.paths[backend]) for backend in backends)]
@@ -69,6 +73,15 @@ def _verdict(summary: BackendSummary) -> Text:
     elif summary.reason:
         line.append(f": {summary.reason}")
     return line
+
+
+def _storage(storage: Storage) -> Text:
+    """What the zeros cost while nobody stores them away."""
+    return Text(
+        f"The file takes {kilobytes(storage.file_bytes)}, its int8 weights stored dense, zeros included: every runtime "
+        f"runs it. In TFLite's sparse encoding it would take {kilobytes(storage.sparse_bytes)}, and no runtime would "
+        f"run it right; compressed by zstd it takes {kilobytes(storage.zstd_bytes)}."
+    )
 
 
 def _numbers(operators: list[int]) -> str:
