@@ -93,7 +93,7 @@ typedef struct job {
     const char *picture;
     int8_t *output;
     size_t width, height;       /* of the picture */
-    float low, high;
+    es_s8_output bounds;
     size_t parts;
 } job;
 
@@ -130,8 +130,10 @@ static void run_row(const job *j, size_t index)
     const size_t stride = (size_t)conv->stride_h, image = index / out_h, y = index % out_h;
     const size_t x = (image * j->height + y * stride) * j->width * op->channels;
     const size_t tap = tap_bytes(op) / op->channels;
-    for (size_t start = 0; start < op->channels; start += group_of(op, start)->channels) {
+    for (size_t start = 0, next; start < op->channels; start = next) {
         const es_depthwise_s8_kernels *kernels = group_of(op, start);
+        const size_t whole = start < out_c ? (out_c - start) / kernels->channels : 0;
+        next = start + (whole > 0 ? whole : 1) * kernels->channels;
         const es_depthwise_s8_row row = {
             .x = j->picture + (x + start) * op->x_bytes,
             .x_row = (ptrdiff_t)(j->width * op->channels),
@@ -139,15 +141,14 @@ static void run_row(const job *j, size_t index)
             .weights = (const char *)op->taps + start * tap,
             .bias = (const int32_t *)op->bias + start,
             .scale = op->scale + start,
-            .low = j->low,
-            .high = j->high,
-            .zero_point = op->output_zero,
+            .output = j->bounds,
             .y = j->output + index * out_w * out_c + start,
             .y_pixel = (ptrdiff_t)out_c,
             .pixels = out_w,
+            .groups = whole > 0 ? whole : 1,
             .stride = (int)stride,
         };
-        if (start + kernels->channels <= out_c)
+        if (whole > 0)
             run_pixels(kernels, &row);
         else
             run_part_of_group(j, kernels, row, out_c - start);
@@ -171,7 +172,7 @@ void es_run_depthwise_s8(const es_op *op, es_pool *pool, const int8_t *input, in
         es_convert_picture(op, pool, input, scratch);
     job j = {.op = op, .picture = copies ? scratch : (const void *)input, .output = output, .width = picture.width,
              .height = picture.height};
-    es_op_bounds(op, &j.low, &j.high);
+    j.bounds = es_op_bounds(op);
     const size_t rows = (size_t)op->conv.batch * (size_t)op->conv.out_h, threads = es_pool_threads(pool);
     j.parts = threads > 1 ? es_min(8 * threads, rows) : 1;
     es_pool_run(pool, run_part, &j, j.parts);

@@ -11,6 +11,14 @@
 
 #include "edgesparse.h"
 
+/* ---- int8 outputs ----------------------------------------------------------------------------------------------------
+ * A sum times its channel's scale, clamped, rounded half to even, plus the zero point. The bounds are whole numbers. */
+
+typedef struct es_s8_output {
+    float low, high;                /* less the zero point */
+    int32_t zero_point;
+} es_s8_output;
+
 /* ---- pixel tiles x block rows: bsr and nm ----------------------------------------------------------------------
  * A tile is `S` segments of `M` pixels. Pixel m of segment s reads at x + s * x_segment + m * x_pixel (in elements) and
  * writes at y + s * y_segment + m * y_pixel. A kernel walks the block rows [first, last): R output channels each. */
@@ -25,7 +33,7 @@ typedef struct es_tile {
     size_t first, last;             /* block rows */
     size_t rows;                    /* output channels: the last block row may be partial */
     const void *bias;               /* float or int32_t, padded to whole block rows */
-    float low, high;                /* int8: of the output, less its zero point */
+    float low, high;                /* of float */
     const void *weights;            /* bsr: R x columns values per block; nm: 2 x R floats per group of four inputs */
     const uint32_t *row_start;      /* bsr: first block of a block row, one more at the end */
     const void *offsets;            /* bsr: of a block's first input from the pixel, uint16_t or uint32_t */
@@ -33,7 +41,7 @@ typedef struct es_tile {
     const uint32_t *tap_offsets;    /* nm: of a tap's inputs from the pixel */
     size_t taps, groups_per_tap;    /* nm */
     const float *scale;             /* int8: of each output channel, padded as the bias */
-    int32_t zero_point;             /* int8: of the output */
+    es_s8_output output;            /* of int8 */
 } es_tile;
 
 typedef void (*es_tile_kernel)(const es_tile *tile);
@@ -135,21 +143,20 @@ typedef enum es_s8_input {
     ES_S8_INPUTS
 } es_s8_input;
 
-/* A row of output pixels of a depthwise 3x3 convolution over one group of channels, in a padded picture. The three taps of a
+/* A row of output pixels of a depthwise 3x3 convolution over groups of channels, in a padded picture. The three taps of a
  * column are interleaved, channel by channel, for a dot product: bytes in fours (the fourth is zero), 16-bit values in pairs.
  * Sums lie in `quads` vectors of L x 4: vector q holds, of each run of 4 x quads channels, the q-th four. */
 
 typedef struct es_depthwise_s8_row {
     const void *x;
     ptrdiff_t x_row, x_pixel;       /* elements */
-    const void *weights;            /* of the group, see pack_depthwise.c */
+    const void *weights;            /* group by group, see depthwise_s8.c */
     const int32_t *bias;            /* in the order of the sums */
     const float *scale;
-    float low, high;
-    int32_t zero_point;
+    es_s8_output output;
     int8_t *y;
     ptrdiff_t y_pixel;
-    size_t pixels;
+    size_t pixels, groups;
     int stride;
 } es_depthwise_s8_row;
 

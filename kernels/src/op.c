@@ -231,15 +231,15 @@ int32_t es_s8_added(const es_op *op)
     }
 }
 
-void es_op_bounds(const es_op *op, float *low, float *high)
+es_s8_output es_op_bounds(const es_op *op)
 {
-    *low = op->conv.low;
-    *high = op->conv.high;
+    es_s8_output bounds = {.low = op->conv.low, .high = op->conv.high, .zero_point = op->output_zero};
     if (op->scale == NULL)
-        return;
+        return bounds;
     const float zero = (float)op->output_zero;
-    *low = rintf(fminf(fmaxf(*low / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
-    *high = rintf(fminf(fmaxf(*high / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
+    bounds.low = rintf(fminf(fmaxf(bounds.low / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
+    bounds.high = rintf(fminf(fmaxf(bounds.high / op->output_scale + zero, INT8_MIN), INT8_MAX)) - zero;
+    return bounds;
 }
 
 /* The share of the input's zero point, and of what kernels add to inputs, is taken off the bias once. */

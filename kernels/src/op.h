@@ -93,8 +93,8 @@ void es_run_tiles(const es_op *op, es_pool *pool, const void *input, void *outpu
 es_status es_pack_depthwise_s8(es_op *op, const es_quantization *q, const int8_t *weights, const int32_t *bias);
 void es_name_depthwise_s8(es_op *op);
 void es_run_depthwise_s8(const es_op *op, es_pool *pool, const int8_t *input, int8_t *output, void *scratch);
-/* What outputs are clamped to; of int8, less their zero point. */
-void es_op_bounds(const es_op *op, float *low, float *high);
+/* What outputs are clamped to; of float, nothing but that. */
+es_s8_output es_op_bounds(const es_op *op);
 /* int8: the factor of an output channel's sums, and what its input's values have too much when they meet the weights. */
 float es_s8_scale(const es_quantization *q, size_t channel);
 int32_t es_s8_added(const es_op *op);

@@ -149,7 +149,7 @@ typedef struct job {
     tiling plan;
     const char *input;
     char *output;
-    float low, high;
+    es_s8_output bounds;        /* of either type */
     bool by_rows;               /* the parts are block rows, not tiles */
     size_t parts, chunk_rows;
 } job;
@@ -191,8 +191,8 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
         .last = last,
         .rows = rows,
         .bias = op->bias,
-        .low = j->low,
-        .high = j->high,
+        .low = j->bounds.low,
+        .high = j->bounds.high,
         .weights = op->format == ES_NM4 ? op->nm.values : op->bsr.values,
         .row_start = op->bsr.row_start,
         .offsets = op->bsr.offsets,
@@ -201,7 +201,7 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
         .taps = op->nm.taps,
         .groups_per_tap = op->nm.groups_per_tap,
         .scale = op->scale,
-        .zero_point = op->output_zero,
+        .output = j->bounds,
     };
     j->table->of[segments - 1][m - 1](&tile);
 }
@@ -252,7 +252,7 @@ void es_run_tiles(const es_op *op, es_pool *pool, const void *input, void *outpu
         input = scratch;
     }
     job j = {.op = op, .table = table_of(op), .input = input, .output = output};
-    es_op_bounds(op, &j.low, &j.high);
+    j.bounds = es_op_bounds(op);
     j.plan = plan_tiles(op, j.table);
     const size_t threads = es_pool_threads(pool);
     const size_t row_bytes = op->packed_bytes / op->block_rows + 1;

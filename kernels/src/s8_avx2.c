@@ -15,20 +15,15 @@ ES_INLINE q8_weights_t q8_load_weights(const int8_t *p)
     return (q8_weights_t){_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p)),
                           _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(p + 16)))};
 }
-ES_INLINE q8_quad_t q8_quad(const int16_t *p)
+ES_INLINE q8_quad_t q8_quad(const int16_t *p, ptrdiff_t offset)
 {
-    return (q8_quad_t){_mm256_set1_epi32(s8_x86_four(p)), _mm256_set1_epi32(s8_x86_four(p + 2))};
+    return (q8_quad_t){_mm256_set1_epi32(s8_x86_four(p + offset)), _mm256_set1_epi32(s8_x86_four(p + offset + 2))};
 }
 ES_INLINE q8_sum_t q8_dot(q8_sum_t sum, q8_weights_t w, q8_quad_t x)
 {
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w.low, x.low));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(w.high, x.high));
 }
-ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, float high, int32_t zero_point)
-{
-    s8_x86_store8(y, sum, scale, low, high, zero_point);
-}
-
 static void convert(const int8_t *x, void *to, size_t count, int32_t zero_point)
 {
     s8_x86_to_wide(x, to, count, zero_point);
@@ -38,6 +33,7 @@ static void convert(const int8_t *x, void *to, size_t count, int32_t zero_point)
 typedef int16_t d16_input_t;
 typedef struct { __m256i upper[2], lower[2]; } d16_column_t;        /* rows 0 and 1, row 2 and zero */
 typedef struct { __m256i q[2]; } d16_sums_t;
+typedef struct { __m256 q[2]; } d16_scales_t;
 
 ES_INLINE __m256i d16_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 ES_INLINE d16_column_t d16_column(const int16_t *x, ptrdiff_t x_row)
@@ -48,6 +44,10 @@ ES_INLINE d16_column_t d16_column(const int16_t *x, ptrdiff_t x_row)
                           {_mm256_unpacklo_epi16(third, zero), _mm256_unpackhi_epi16(third, zero)}};
 }
 ES_INLINE d16_sums_t d16_load_sums(const int32_t *bias) { return (d16_sums_t){{d16_load(bias), d16_load(bias + 8)}}; }
+ES_INLINE d16_scales_t d16_load_scales(const float *scale)
+{
+    return (d16_scales_t){{_mm256_loadu_ps(scale), _mm256_loadu_ps(scale + 8)}};
+}
 ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx, d16_column_t taps)
 {
     const int16_t *w = (const int16_t *)weights + kx * 64;
@@ -57,14 +57,10 @@ ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx
     }
     return sums;
 }
-ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, const float *scale, float low, float high, int32_t zero_point)
+ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, d16_scales_t scales, es_s8_output output)
 {
-    ES_UNROLL for (int q = 0; q < 2; ++q) {
-        const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums.q[q]), _mm256_loadu_ps(scale + q * 8));
-        const __m256 clamped = _mm256_min_ps(_mm256_set1_ps(high), _mm256_max_ps(_mm256_set1_ps(low), scaled));
-        sums.q[q] = _mm256_add_epi32(_mm256_cvtps_epi32(clamped), _mm256_set1_epi32(zero_point));
-    }
-    const __m256i words = _mm256_packs_epi32(sums.q[0], sums.q[1]);
+    const __m256i words = _mm256_packs_epi32(s8_x86_outputs(sums.q[0], scales.q[0], output),
+                                             s8_x86_outputs(sums.q[1], scales.q[1], output));
     const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128((__m128i *)(void *)y, bytes);
 }

@@ -25,14 +25,18 @@ ES_INLINE q16_sum_t q16_load_sum(const int32_t *p) { return _mm512_loadu_si512(p
 ES_INLINE q16_sum_t q16_zero_sum(void) { return _mm512_setzero_si512(); }
 ES_INLINE q16_sum_t q16_add_sum(q16_sum_t a, q16_sum_t b) { return _mm512_add_epi32(a, b); }
 ES_INLINE q16_weights_t q16_load_weights(const int8_t *p) { return _mm512_loadu_si512(p); }
-ES_INLINE q16_quad_t q16_quad(const uint8_t *p) { return _mm512_set1_epi32(s8_x86_four(p)); }
+ES_INLINE q16_quad_t q16_quad(const uint8_t *p, ptrdiff_t offset) { return _mm512_set1_epi32(s8_x86_four(p + offset)); }
 ES_INLINE q16_sum_t q16_dot(q16_sum_t sum, q16_weights_t w, q16_quad_t x) { return _mm512_dpbusd_epi32(sum, x, w); }
-ES_INLINE void q16_store(int8_t *y, __m512i sum, const float *scale, float low, float high, int32_t zero_point)
+typedef __m512 q16_scale_t;
+ES_INLINE q16_scale_t q16_load_scale(const float *scale) { return _mm512_loadu_ps(scale); }
+ES_INLINE void q16_store(int8_t *y, const q16_sum_t *sums, int count, const q16_scale_t *scales, es_s8_output o)
 {
-    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(scale));
-    const __m512 clamped = _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), scaled));
-    const __m512i outputs = _mm512_add_epi32(_mm512_cvtps_epi32(clamped), _mm512_set1_epi32(zero_point));
-    _mm_storeu_si128((__m128i *)(void *)y, _mm512_cvtepi32_epi8(outputs));
+    ES_UNROLL for (int i = 0; i < count; ++i) {
+        const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i]), scales[i]);
+        const __m512 clamped = _mm512_min_ps(_mm512_set1_ps(o.high), _mm512_max_ps(_mm512_set1_ps(o.low), scaled));
+        const __m512i outputs = _mm512_add_epi32(_mm512_cvtps_epi32(clamped), _mm512_set1_epi32(o.zero_point));
+        _mm_storeu_si128((__m128i *)(void *)(y + 16 * i), _mm512_cvtepi32_epi8(outputs));
+    }
 }
 
 #define S8_NAME bsr16

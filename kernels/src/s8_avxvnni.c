@@ -17,13 +17,8 @@ ES_INLINE q8_weights_t q8_load_weights(const int8_t *p)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
-ES_INLINE q8_quad_t q8_quad(const uint8_t *p) { return _mm256_set1_epi32(s8_x86_four(p)); }
+ES_INLINE q8_quad_t q8_quad(const uint8_t *p, ptrdiff_t offset) { return _mm256_set1_epi32(s8_x86_four(p + offset)); }
 ES_INLINE q8_sum_t q8_dot(q8_sum_t sum, q8_weights_t w, q8_quad_t x) { return S8_DPBUSD256(sum, x, w); }
-ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, float high, int32_t zero_point)
-{
-    s8_x86_store8(y, sum, scale, low, high, zero_point);
-}
-
 #define S8_NAME bsr8
 #define S8_V q8
 #define S8_NV 1

@@ -5,8 +5,8 @@
  *   S8_MS(F)  F(S, M) for each tile
  * and gets the table S8_NAME. The vector prefix names
  *   V_input_t    what the input is converted to      V_weights_t, V_load_weights   VW outputs x 4 inputs
- *   V_quad_t, V_quad   four inputs in every lane     V_dot(sum, weights, quad)
- *   V_sum_t, V_load_sum, V_zero_sum, V_add_sum       V_store(y, sum, scales, low, high, zero point) */
+ *   V_quad_t, V_quad(x, offset)   four inputs in every lane     V_dot(sum, weights, quad)
+ *   V_sum_t, V_load_sum, V_zero_sum, V_add_sum       V_scale_t, V_load_scale   V_store(y, sums, NV, scales, output): NV x VW bytes */
 
 #define V_(op) ES_JOIN(ES_JOIN(S8_V, _), op)
 #define N_(suffix) ES_JOIN(S8_NAME, suffix)
@@ -20,10 +20,11 @@
 static __attribute__((noinline)) void N_(_store_part)(const es_tile *t, V_(sum_t) (*sums)[S8_NV], int S, int M, size_t row)
 {
     int8_t whole[ES_MAX_S * ES_MAX_M * S8_R];
+    V_(scale_t) scales[S8_NV];
+    for (int v = 0; v < S8_NV; ++v)
+        scales[v] = V_(load_scale)(t->scale + row * S8_R + (size_t)v * S8_VW);
     for (int p = 0; p < S * M; ++p)
-        for (int v = 0; v < S8_NV; ++v)
-            V_(store)(whole + p * S8_R + v * S8_VW, sums[p][v], t->scale + row * S8_R + (size_t)v * S8_VW, t->low, t->high,
-                      t->zero_point);
+        V_(store)(whole + p * S8_R, sums[p], S8_NV, scales, t->output);
     es_store_part(t, sizeof *whole, whole, S, M, S8_R, row);
 }
 
@@ -39,8 +40,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
     const uint32_t *row_start = t->row_start;
     int8_t *y0 = t->y;
     const size_t rows = t->rows, last = t->last;
-    const float low = t->low, high = t->high;
-    const int32_t zero_point = t->zero_point;
+    const es_s8_output output = t->output;
 
     for (size_t row = t->first; row < last; ++row) {
         V_(sum_t) sum[4][ES_MAX_S][ES_MAX_M][S8_NV];
@@ -65,7 +65,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
                 const V_(input_t) *p = x0 + offset;
                 ES_UNROLL for (int s = 0; s < S; ++s, p += x_segment)
                     ES_UNROLL for (int m = 0; m < M; ++m) {
-                        const V_(quad_t) x = V_(quad)(p + m * x_pixel);
+                        const V_(quad_t) x = V_(quad)(p, m * x_pixel);
                         ES_UNROLL for (int v = 0; v < S8_NV; ++v)
                             sum[u][s][m][v] = V_(dot)(sum[u][s][m][v], weight[v], x);
                     }
@@ -79,7 +79,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
                     ES_UNROLL for (int s = 0; s < S; ++s)
                         ES_UNROLL for (int m = 0; m < M; ++m)
                             sum[0][s][m][v] = V_(dot)(sum[0][s][m][v], weight,
-                                                      V_(quad)(x0 + offset + s * x_segment + m * x_pixel));
+                                                      V_(quad)(x0 + offset, s * x_segment + m * x_pixel));
                 }
                 w += S8_BLOCK;
             }
@@ -91,11 +91,12 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
                         sum[0][s][m][v] = V_(add_sum)(sum[0][s][m][v], sum[u][s][m][v]);
         const size_t left = rows - row * S8_R;
         if (left >= S8_R) {
+            V_(scale_t) scales[S8_NV];
+            ES_UNROLL for (int v = 0; v < S8_NV; ++v)
+                scales[v] = V_(load_scale)(scale + row * S8_R + (size_t)v * S8_VW);
             ES_UNROLL for (int s = 0; s < S; ++s)
                 ES_UNROLL for (int m = 0; m < M; ++m)
-                    ES_UNROLL for (int v = 0; v < S8_NV; ++v)
-                        V_(store)(y0 + s * y_segment + m * y_pixel + row * S8_R + (size_t)v * S8_VW, sum[0][s][m][v],
-                                  scale + row * S8_R + (size_t)v * S8_VW, low, high, zero_point);
+                    V_(store)(y0 + s * y_segment + m * y_pixel + row * S8_R, sum[0][s][m], S8_NV, scales, output);
         } else {
             V_(sum_t) spilled[ES_MAX_S * ES_MAX_M][S8_NV];
             ES_UNROLL for (int s = 0; s < S; ++s)

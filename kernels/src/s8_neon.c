@@ -7,10 +7,10 @@ typedef int8x16_t q4_weights_t;
 typedef struct { int8x8_t low, high; } q4_quad_t;
 
 ES_INLINE q4_weights_t q4_load_weights(const int8_t *p) { return vld1q_s8(p); }
-ES_INLINE q4_quad_t q4_quad(const int8_t *p)
+ES_INLINE q4_quad_t q4_quad(const int8_t *p, ptrdiff_t offset)
 {
     int16_t two[2];
-    memcpy(two, p, sizeof two);
+    memcpy(two, p + offset, sizeof two);
     return (q4_quad_t){vreinterpret_s8_s16(vdup_n_s16(two[0])), vreinterpret_s8_s16(vdup_n_s16(two[1]))};
 }
 ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x)
@@ -31,10 +31,10 @@ ES_INLINE q8_sum_t q8_add_sum(q8_sum_t a, q8_sum_t b)
     return (q8_sum_t){vaddq_s32(a.low, b.low), vaddq_s32(a.high, b.high)};
 }
 ES_INLINE q8_weights_t q8_load_weights(const int8_t *p) { return (q8_weights_t){vld1q_s8(p), vld1q_s8(p + 16)}; }
-ES_INLINE q8_quad_t q8_quad(const int8_t *p)
+ES_INLINE q8_quad_t q8_quad(const int8_t *p, ptrdiff_t offset)
 {
     int16_t two[2];
-    memcpy(two, p, sizeof two);
+    memcpy(two, p + offset, sizeof two);
     return (q8_quad_t){vreinterpretq_s8_s16(vdupq_n_s16(two[0])), vreinterpretq_s8_s16(vdupq_n_s16(two[1]))};
 }
 ES_INLINE q8_sum_t q8_dot(q8_sum_t sum, q8_weights_t w, q8_quad_t x)
@@ -45,10 +45,19 @@ ES_INLINE q8_sum_t q8_dot(q8_sum_t sum, q8_weights_t w, q8_quad_t x)
     sum.high = vpadalq_s16(sum.high, vmlal_s8(high, vget_high_s8(w.second), vget_high_s8(x.second)));
     return sum;
 }
-ES_INLINE void q8_store(int8_t *y, q8_sum_t sum, const float *scale, float low, float high, int32_t zero_point)
+typedef struct { float32x4_t low, high; } q8_scale_t;
+ES_INLINE q8_scale_t q8_load_scale(const float *p) { return (q8_scale_t){vld1q_f32(p), vld1q_f32(p + 4)}; }
+ES_INLINE void q8_store(int8_t *y, const q8_sum_t *sums, int count, const q8_scale_t *scales, es_s8_output output)
 {
-    q4_store(y, sum.low, scale, low, high, zero_point);
-    q4_store(y + 4, sum.high, scale + 4, low, high, zero_point);
+    int32x4_t fours[4];
+    float32x4_t factors[4];
+    ES_UNROLL for (int i = 0; i < count; ++i) {
+        fours[2 * i] = sums[i].low;
+        fours[2 * i + 1] = sums[i].high;
+        factors[2 * i] = scales[i].low;
+        factors[2 * i + 1] = scales[i].high;
+    }
+    q4_store(y, fours, 2 * count, factors, output);
 }
 
 #if defined(__aarch64__)

@@ -2,11 +2,19 @@
 #include "s8_neon.h"
 #include "tile_names.h"
 
-typedef int8x16_t q4_weights_t, q4_quad_t;
+typedef int8x16_t q4_weights_t;
+typedef int8x8_t q4_quad_t;             /* in its first lane: what an SDOT takes by lane need not be in all */
 
 ES_INLINE q4_weights_t q4_load_weights(const int8_t *p) { return vld1q_s8(p); }
-ES_INLINE q4_quad_t q4_quad(const int8_t *p) { return vreinterpretq_s8_s32(vdupq_n_s32(s8_neon_four(p))); }
-ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x) { return vdotq_s32(sum, w, x); }
+/* In assembly because compilers make a load to all lanes of it, which takes no offset: an addition more for each pixel. The
+ * input is nothing that a kernel writes. */
+ES_INLINE q4_quad_t q4_quad(const int8_t *p, ptrdiff_t offset)
+{
+    q4_quad_t quad;
+    __asm__("ldr %s0, [%1, %2]" : "=w"(quad) : "r"(p), "r"(offset));
+    return quad;
+}
+ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x) { return vdotq_lane_s32(sum, w, x, 0); }
 
 #define MS_16(F) ES_UP_TO_6(F, 1)
 #define MS_8(F) ES_UP_TO_6(F, 1) ES_4_TO_6(F, 2)
@@ -36,6 +44,7 @@ ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x) { return vd
 typedef int8_t d16_input_t;
 typedef struct { int8x16_t q[4]; } d16_column_t;
 typedef struct { int32x4_t q[4]; } d16_sums_t;
+typedef struct { float32x4_t q[4]; } d16_scales_t;
 
 ES_INLINE d16_column_t d16_column(const int8_t *x, ptrdiff_t x_row)
 {
@@ -53,6 +62,10 @@ ES_INLINE d16_sums_t d16_load_sums(const int32_t *bias)
 {
     return (d16_sums_t){{vld1q_s32(bias), vld1q_s32(bias + 4), vld1q_s32(bias + 8), vld1q_s32(bias + 12)}};
 }
+ES_INLINE d16_scales_t d16_load_scales(const float *p)
+{
+    return (d16_scales_t){{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}};
+}
 ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx, d16_column_t taps)
 {
     const int8_t *w = (const int8_t *)weights + kx * 64;
@@ -60,10 +73,9 @@ ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx
         sums.q[q] = vdotq_s32(sums.q[q], taps.q[q], vld1q_s8(w + q * 16));
     return sums;
 }
-ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, const float *scale, float low, float high, int32_t zero_point)
+ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, d16_scales_t scales, es_s8_output output)
 {
-    ES_UNROLL for (int q = 0; q < 4; ++q)
-        q4_store(y + 4 * q, sums.q[q], scale + 4 * q, low, high, zero_point);
+    q4_store(y, sums.q, 4, scales.q, output);
 }
 
 #define DW_NAME depthwise16

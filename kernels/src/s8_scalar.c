@@ -9,7 +9,7 @@ typedef const int8_t *q4_weights_t, *q4_quad_t;
 ES_INLINE q4_sum_t q4_load_sum(const int32_t *p) { return (q4_sum_t){{p[0], p[1], p[2], p[3]}}; }
 ES_INLINE q4_sum_t q4_zero_sum(void) { return (q4_sum_t){{0}}; }
 ES_INLINE q4_weights_t q4_load_weights(const int8_t *p) { return p; }
-ES_INLINE q4_quad_t q4_quad(const int8_t *p) { return p; }
+ES_INLINE q4_quad_t q4_quad(const int8_t *p, ptrdiff_t offset) { return p + offset; }
 
 /* Sums wrap, as those of vectors do. */
 ES_INLINE int32_t wrapped(uint32_t sum)
@@ -34,10 +34,12 @@ ES_INLINE q4_sum_t q4_dot(q4_sum_t sum, q4_weights_t w, q4_quad_t x)
     return sum;
 }
 
-ES_INLINE void q4_store(int8_t *y, q4_sum_t sum, const float *scale, float low, float high, int32_t zero_point)
+typedef struct { float of[4]; } q4_scale_t;
+ES_INLINE q4_scale_t q4_load_scale(const float *p) { return (q4_scale_t){{p[0], p[1], p[2], p[3]}}; }
+ES_INLINE void q4_store(int8_t *y, const q4_sum_t *sums, int count, const q4_scale_t *scales, es_s8_output o)
 {
-    for (int i = 0; i < 4; ++i)
-        y[i] = (int8_t)((int32_t)rintf(fminf(high, fmaxf(low, (float)sum.of[i] * scale[i]))) + zero_point);
+    for (int i = 0; i < 4 * count; ++i)
+        y[i] = (int8_t)((int32_t)rintf(fminf(o.high, fmaxf(o.low, (float)sums[i / 4].of[i % 4] * scales[i / 4].of[i % 4]))) + o.zero_point);
 }
 
 #define S8_NAME bsr4
@@ -56,6 +58,7 @@ static void convert(const int8_t *x, void *to, size_t count, int32_t zero_point)
 typedef int8_t d16_input_t;
 typedef struct { const int8_t *row[3]; } d16_column_t;
 typedef struct { q4_sum_t q[4]; } d16_sums_t;
+typedef struct { q4_scale_t q[4]; } d16_scales_t;
 
 ES_INLINE d16_column_t d16_column(const int8_t *x, ptrdiff_t x_row)
 {
@@ -65,6 +68,10 @@ ES_INLINE d16_sums_t d16_load_sums(const int32_t *bias)
 {
     return (d16_sums_t){{q4_load_sum(bias), q4_load_sum(bias + 4), q4_load_sum(bias + 8), q4_load_sum(bias + 12)}};
 }
+ES_INLINE d16_scales_t d16_load_scales(const float *p)
+{
+    return (d16_scales_t){{q4_load_scale(p), q4_load_scale(p + 4), q4_load_scale(p + 8), q4_load_scale(p + 12)}};
+}
 ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx, d16_column_t taps)
 {
     const int8_t *w = (const int8_t *)weights + kx * 64;
@@ -73,10 +80,9 @@ ES_INLINE d16_sums_t d16_add_column(d16_sums_t sums, const void *weights, int kx
             sums.q[c / 4].of[c % 4] = wrapped((uint32_t)sums.q[c / 4].of[c % 4] + (uint32_t)(w[4 * c + ky] * taps.row[ky][c]));
     return sums;
 }
-ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, const float *scale, float low, float high, int32_t zero_point)
+ES_INLINE void d16_store_sums(int8_t *y, d16_sums_t sums, d16_scales_t scales, es_s8_output output)
 {
-    for (int q = 0; q < 4; ++q)
-        q4_store(y + 4 * q, sums.q[q], scale + 4 * q, low, high, zero_point);
+    q4_store(y, sums.q, 4, scales.q, output);
 }
 
 #define DW_NAME depthwise16

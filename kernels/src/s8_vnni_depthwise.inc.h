@@ -5,6 +5,7 @@
 
 typedef uint8_t V_(input_t);
 typedef struct { X_T q[4]; } V_(column_t), V_(sums_t);
+typedef struct { X_F q[4]; } V_(scales_t);
 
 ES_INLINE V_(column_t) V_(column)(const uint8_t *x, ptrdiff_t x_row)
 {
@@ -18,6 +19,11 @@ ES_INLINE V_(sums_t) V_(load_sums)(const int32_t *bias)
 {
     return (V_(sums_t)){{X_LOAD(bias), X_LOAD(bias + X_G / 4), X_LOAD(bias + X_G / 2), X_LOAD(bias + 3 * X_G / 4)}};
 }
+ES_INLINE V_(scales_t) V_(load_scales)(const float *scale)
+{
+    return (V_(scales_t)){{X_(loadu_ps)(scale), X_(loadu_ps)(scale + X_G / 4), X_(loadu_ps)(scale + X_G / 2),
+                           X_(loadu_ps)(scale + 3 * X_G / 4)}};
+}
 ES_INLINE V_(sums_t) V_(add_column)(V_(sums_t) sums, const void *weights, int kx, V_(column_t) taps)
 {
     const int8_t *w = (const int8_t *)weights + kx * 4 * X_G;
@@ -25,12 +31,12 @@ ES_INLINE V_(sums_t) V_(add_column)(V_(sums_t) sums, const void *weights, int kx
         sums.q[q] = X_DPBUSD(sums.q[q], taps.q[q], X_LOAD(w + q * X_G));
     return sums;
 }
-ES_INLINE void V_(store_sums)(int8_t *y, V_(sums_t) sums, const float *scale, float low, float high, int32_t zero_point)
+ES_INLINE void V_(store_sums)(int8_t *y, V_(sums_t) sums, V_(scales_t) scales, es_s8_output o)
 {
     ES_UNROLL for (int q = 0; q < 4; ++q) {
-        const X_F scaled = X_(mul_ps)(X_(cvtepi32_ps)(sums.q[q]), X_(loadu_ps)(scale + q * (X_G / 4)));
-        const X_F clamped = X_(min_ps)(X_(set1_ps)(high), X_(max_ps)(X_(set1_ps)(low), scaled));
-        sums.q[q] = X_(add_epi32)(X_(cvtps_epi32)(clamped), X_(set1_epi32)(zero_point));
+        const X_F scaled = X_(mul_ps)(X_(cvtepi32_ps)(sums.q[q]), scales.q[q]);
+        const X_F clamped = X_(min_ps)(X_(set1_ps)(o.high), X_(max_ps)(X_(set1_ps)(o.low), scaled));
+        sums.q[q] = X_(add_epi32)(X_(cvtps_epi32)(clamped), X_(set1_epi32)(o.zero_point));
     }
     X_STORE(y, X_(packs_epi16)(X_(packs_epi32)(sums.q[0], sums.q[1]), X_(packs_epi32)(sums.q[2], sums.q[3])));
 }

@@ -6,13 +6,23 @@
 
 #include "kernels.h"
 
-ES_INLINE void s8_x86_store8(int8_t *y, __m256i sum, const float *scale, float low, float high, int32_t zero_point)
+/* Eight sums to outputs, as 32-bit numbers. */
+ES_INLINE __m256i s8_x86_outputs(__m256i sums, __m256 scale, es_s8_output o)
 {
-    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
-    const __m256 clamped = _mm256_min_ps(_mm256_set1_ps(high), _mm256_max_ps(_mm256_set1_ps(low), scaled));
-    const __m256i outputs = _mm256_add_epi32(_mm256_cvtps_epi32(clamped), _mm256_set1_epi32(zero_point));
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(outputs), _mm256_extracti128_si256(outputs, 1));
-    _mm_storel_epi64((__m128i *)(void *)y, _mm_packs_epi16(words, words));
+    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale);
+    const __m256 clamped = _mm256_min_ps(_mm256_set1_ps(o.high), _mm256_max_ps(_mm256_set1_ps(o.low), scaled));
+    return _mm256_add_epi32(_mm256_cvtps_epi32(clamped), _mm256_set1_epi32(o.zero_point));
+}
+
+typedef __m256 q8_scale_t;
+ES_INLINE q8_scale_t q8_load_scale(const float *scale) { return _mm256_loadu_ps(scale); }
+ES_INLINE void q8_store(int8_t *y, const __m256i *sums, int count, const q8_scale_t *scales, es_s8_output o)
+{
+    ES_UNROLL for (int i = 0; i < count; ++i) {
+        const __m256i outputs = s8_x86_outputs(sums[i], scales[i], o);
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(outputs), _mm256_extracti128_si256(outputs, 1));
+        _mm_storel_epi64((__m128i *)(void *)(y + 8 * i), _mm_packs_epi16(words, words));
+    }
 }
 
 /* Four bytes in every lane. */
