@@ -41,7 +41,7 @@ else
 endif
 	@touch $@
 
-demo: setup  ## the whole path on this machine: train, prune three ways, convert, deploy, measure, compare
+demo: setup  ## the whole path on this machine: train, prune four ways, convert, deploy, measure, compare
 	$(EDGESPARSE) demo --out build/demo
 
 # The bundle of the demo is made where it is missing; any other has to be there.

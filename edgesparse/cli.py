@@ -298,7 +298,7 @@ def demo(
     host: Host = None,
     bundle_only: Annotated[bool, typer.Option("--bundle-only", help="Stop when the bundle is made.")] = False,
 ) -> None:
-    """The whole path on a small CNN and real digits: train, prune three ways, convert, deploy, measure, compare."""
+    """The whole path on a small CNN and real digits: train, prune four ways, convert, deploy, measure, compare."""
     from edgesparse.demo import run_demo
 
     run_demo(out, board=board, host=host, bundle_only=bundle_only)

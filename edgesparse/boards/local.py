@@ -56,7 +56,7 @@ class LocalTransport:
         return stream
 
     def put(self, pairs: list[tuple[Path, str]], progress: Callable[[int], None]) -> int:
-        return put_files(self, pairs, progress, where="this machine")
+        return put_files(self, pairs, progress, where="this machine", compress=False)
 
     def close(self) -> None:
         while self._streams:

@@ -1,7 +1,11 @@
 """Files onto a board: one stream, a temporary name beside each target, verified there, synced, renamed.
 
 A tar stream over one command costs no round trip per file and leaves the pace to the link; SFTP's 32 KB requests reach
-about half of it. The board needs a POSIX shell, tar and sha256sum (or python3).
+about half of it. The board needs a POSIX shell, tar, gzip and sha256sum (or python3).
+
+Over a link the stream is compressed. Int8 files with 80 % zeros, which are stored dense, shrink to a third that way:
+gzip makes 85 kB of 256 kB, zstd at its best level 76 kB, xz 73 kB. Gzip is the one that every board has. It would
+read on behind its data, so the board is told how much there is.
 """
 
 from __future__ import annotations
@@ -9,23 +13,27 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from edgesparse.boards.transport import LinkLost, Stream, Transport
 from edgesparse.errors import BoardError
 
 CHUNK_BYTES = 1 << 18
+GZIP_LEVEL = 6
 READY_S = 60.0
 FINISH_S = 600.0
 # Left free for the journal and the runtime's own files.
 SPARE_BYTES = 1 << 20
 
-# Arguments: the directories. Says "ready PID FREE_BYTES", takes a tar stream of files in a directory `.part-PID` beside
-# their targets, the last of them `.part-PID-sums` with all SHA-256s, and says "done", "corrupt" or "failed". The PID
+# Arguments: "gzip" or "plain", the directories. Says "ready PID FREE_BYTES", takes a tar stream (compressed: after a
+# line with its size) of files in a directory `.part-PID` beside their targets, the last of them `.part-PID-sums` with all SHA-256s, and says "done", "corrupt" or "failed". The PID
 # tells whether the writer of a `.part-` still lives: what a broken link or a power cut left is swept by the next put.
 _SCRIPT = r"""
 LC_ALL=C; export LC_ALL; umask 077
+how=$1; shift
 # Python's SHA-256 uses the CPU's instructions for it; coreutils' often does not, and takes seven times as long.
 check() { if command -v python3 >/dev/null; then python3 -c '
 import hashlib, os, sys
@@ -49,7 +57,11 @@ trap 'for dir do sweep "$dir"; done' EXIT; trap 'exit 1' HUP INT TERM PIPE
 # Sets `verdict`, so that it is told after everything is swept.
 take() {
   verdict=failed
-  tar -x -m -o -f - -C / || return
+  if [ "$how" = gzip ]; then
+    read -r size && head -c "$size" | gzip -dc | tar -x -m -o -f - -C /
+  else
+    tar -x -m -o -f - -C /
+  fi || return
   said=$(check "$1/.part-$$-sums" 2>&1) || {
     case $said in *': FAILED'*) verdict=corrupt;; esac
     echo "$said" >&2
@@ -73,17 +85,23 @@ echo "$verdict"
 
 
 def put_files(
-    transport: Transport, pairs: list[tuple[Path, str]], progress: Callable[[int], None], *, where: str
+    transport: Transport,
+    pairs: list[tuple[Path, str]],
+    progress: Callable[[int], None],
+    *,
+    where: str,
+    compress: bool,
 ) -> int:
     """Put files onto a board. A target that exists is replaced; one that fails half-way is left as it was.
 
     Args:
         pairs: local file, absolute remote path.
-        progress: told how many bytes more were sent, now and then.
+        progress: told how many bytes more of the files were sent, now and then.
         where: the board, for sentences.
+        compress: send them compressed.
 
     Returns:
-        Bytes moved.
+        Bytes that went over the link.
 
     Raises:
         BoardError: no space, no permission, or what arrived is not what was sent. LinkLost: the link broke.
@@ -95,7 +113,7 @@ def put_files(
         raise BoardError(f"Expected an absolute path without backslashes and line ends, found {odd[0]!r}.")
     directories = list(dict.fromkeys(str(PurePosixPath(remote).parent) for _, remote in pairs))
     total_bytes = sum(local.stat().st_size for local, _ in pairs)
-    stream = transport.open(["sh", "-c", _SCRIPT, "sh", *directories])
+    stream = transport.open(["sh", "-c", _SCRIPT, "sh", "gzip" if compress else "plain", *directories])
     try:
         verdict = _answer(stream, READY_S)
         if verdict[0] != "ready":
@@ -104,7 +122,12 @@ def put_files(
         if total_bytes + SPARE_BYTES > free_bytes:
             raise _disk_full(where, directories[0], total_bytes, free_bytes)
         try:
-            _send(stream, pairs, directories[0], pid, progress)
+            if compress:
+                sent_bytes = _send_compressed(
+                    stream, _archive(pairs, directories[0], pid, _ignore), total_bytes, progress
+                )
+            else:
+                sent_bytes = _send(stream, _archive(pairs, directories[0], pid, progress))
             verdict = _answer(stream, FINISH_S)
         except LinkLost:
             # The board may have hung up with a reason, such as a disk that filled meanwhile.
@@ -115,15 +138,14 @@ def put_files(
             raise _failure(stream, verdict, where, total_bytes)
     finally:
         stream.close()
-    return total_bytes
+    return sent_bytes
 
 
-def _send(
-    stream: Stream, pairs: list[tuple[Path, str]], first_directory: str, pid: str, progress: Callable[[int], None]
-) -> None:
-    """Write the archive in large pieces, so that small files share the link's packets."""
-    waiting = bytearray()
-    for piece in _archive(pairs, first_directory, pid, progress):
+def _send(stream: Stream, pieces: Iterable[bytes]) -> int:
+    """Write the archive in large pieces, so that small files share the link's packets; returns how many bytes."""
+    waiting, sent_bytes = bytearray(), 0
+    for piece in pieces:
+        sent_bytes += len(piece)
         if not waiting and len(piece) == CHUNK_BYTES:
             stream.write(piece)
             continue
@@ -132,6 +154,31 @@ def _send(
             stream.write(bytes(waiting))
             waiting.clear()
     stream.write(bytes(waiting))
+    return sent_bytes
+
+
+def _send_compressed(stream: Stream, pieces: Iterable[bytes], total_bytes: int, progress: Callable[[int], None]) -> int:
+    """Write the archive's compressed size, then the archive; progress is told of the files' bytes, as they would be
+    were all of it equally compressible."""
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    with tempfile.TemporaryFile() as packed:
+        for piece in pieces:
+            packed.write(packer.compress(piece))
+        packed.write(packer.flush())
+        size_bytes = packed.tell()
+        packed.seek(0)
+        stream.write(f"{size_bytes}\n".encode())
+        told_bytes = 0
+        while chunk := packed.read(CHUNK_BYTES):
+            stream.write(chunk)
+            sent_share = packed.tell() / size_bytes
+            progress(int(total_bytes * sent_share) - told_bytes)
+            told_bytes = int(total_bytes * sent_share)
+    return size_bytes
+
+
+def _ignore(count: int) -> None:
+    """The files' bytes while they are packed, which is not yet sending them."""
 
 
 def _archive(
@@ -203,7 +250,8 @@ def _failure(stream: Stream, verdict: list[str], where: str, total_bytes: int) -
             hint=f"Free some space there. It said: {said}",
         )
     return BoardError(
-        f"{where} could not take the files: {said or 'it gave no reason'}", hint="Is its store writable? Is tar there?"
+        f"{where} could not take the files: {said or 'it gave no reason'}",
+        hint="Is its store writable? Are tar and gzip there?",
     )
 
 

@@ -32,11 +32,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did: objects that were already there, and bytes that had to move."""
+    """What a push did: objects that were already there, and bytes that had to move; `sent_bytes` is what they took on
+    the link, compressed where there is one."""
 
     present: int
     moved: int
     moved_bytes: int
+    sent_bytes: int = 0
 
 
 class BoardSession:
@@ -97,8 +99,9 @@ class BoardSession:
         wanted = {sha256: local for local, sha256 in files}
         absent = missing(self.transport, [f"{self.home}/objects/{sha256}" for sha256 in wanted])
         pairs = [(wanted[remote.rsplit("/", 1)[1]], remote) for remote in absent]
-        moved_bytes = self.transport.put(pairs, on_bytes) if pairs else 0
-        return Pushed(present=len(wanted) - len(pairs), moved=len(pairs), moved_bytes=moved_bytes)
+        moved_bytes = sum(local.stat().st_size for local, _ in pairs)
+        sent_bytes = self.transport.put(pairs, on_bytes) if pairs else 0
+        return Pushed(len(wanted) - len(pairs), len(pairs), moved_bytes, sent_bytes)
 
     # -- the agent ---------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class SshTransport:
         return channel
 
     def put(self, pairs: list[tuple[Path, str]], progress: Callable[[int], None]) -> int:
-        return put_files(self, pairs, progress, where=self._board.name)
+        return put_files(self, pairs, progress, where=self._board.name, compress=True)
 
     def close(self) -> None:
         self._closed.set()

@@ -10,10 +10,13 @@ from typing import Any
 import msgspec
 
 from edgesparse import stats
+from edgesparse.convert.bundle import DENSE, FLOAT
 from edgesparse.quantity import NO_LATENCY, Quantity, millions
 from edgesparse.report.summary import Comparison, Row, VariantSummary
 from edgesparse.report.tables import kilobytes, percent
 
+# A variant that loses more of the dense model's accuracy is no candidate.
+ACCURACY_POINTS = 1.5
 # What is said of each row, by what the board's clock counts.
 VALUE_HEADS: dict[Quantity, tuple[str, ...]] = {
     "latency": ("median ms [95 %]", "p90 ms", "p99 ms", "x dense [95 %]"),
@@ -45,6 +48,7 @@ def _flat(comparison: Comparison, variant: VariantSummary, row: Row) -> dict[str
         "run": comparison.run,
         "board": comparison.board["name"],
         "variant": variant.name,
+        "precision": variant.precision,
         "pattern": variant.pattern,
         "sparsity": variant.sparsity,
         "density": variant.density,
@@ -83,17 +87,22 @@ def _flat(comparison: Comparison, variant: VariantSummary, row: Row) -> dict[str
 
 def to_markdown(comparison: Comparison) -> str:
     """A GitHub table, with the conditions and warnings below it."""
-    facts = ("variant", "backend", "threads", "size", "density", "accuracy")
+    facts = ("variant", "type", "backend", "threads", "size", "density", "accuracy")
     heads = (*facts, *VALUE_HEADS[comparison.measured], "path", "parity")
     lines = [f"**{title(comparison)}**", "", _markdown_row(heads), "|" + " --- |" * len(heads)]
     for variant in comparison.variants:
         for row in variant.backends:
             cells = (
-                variant.name, row.backend, str(row.threads), kilobytes(variant.bytes), percent(variant.density),
-                percent(variant.accuracy), *values(comparison, row), path(row), parity(row),
+                variant.name, variant.precision, row.backend, str(row.threads), kilobytes(variant.bytes),
+                percent(variant.density), percent(variant.accuracy), *values(comparison, row), path(row), parity(row),
             )  # fmt: skip
             lines.append(_markdown_row(cells))
-    notes = [*failures(comparison), *footnotes(comparison), *(f"**Warning:** {text}" for text in comparison.warnings)]
+    notes = [
+        *failures(comparison),
+        *ranking(comparison),
+        *footnotes(comparison),
+        *(f"**Warning:** {text}" for text in comparison.warnings),
+    ]
     return "\n".join([*lines, "", *(f"- {_escaped(note)}" for note in notes)]) + "\n"
 
 
@@ -175,6 +184,37 @@ def parity(row: Row) -> str:
     return "-" if row.parity is None else "ok" if row.parity["ok"] else "failed"
 
 
+def ranking(comparison: Comparison) -> list[str]:
+    """A sentence for the fastest row of each kind of variant, dense and pruned, float and int8, fastest first; empty
+    where there is but one type of weights.
+
+    Rows count whose accuracy is within ACCURACY_POINTS of the dense float model's, or unknown.
+    """
+    dense = comparison.variants[0].accuracy if comparison.variants else None
+    best: dict[tuple[str, bool], tuple[float, str]] = {}
+    for variant in comparison.variants:
+        if dense is not None and variant.accuracy is not None and variant.accuracy < dense - ACCURACY_POINTS / 100:
+            continue
+        for row in variant.backends:
+            kind = (variant.precision, variant.pattern != DENSE)
+            if row.median_ms is None or (kind in best and best[kind][0] <= row.median_ms):
+                continue
+            facts = f"{kilobytes(variant.bytes)}, {percent(variant.accuracy)} accurate"
+            best[kind] = (row.median_ms, f"{variant.name} under {row.backend}, {latency(row)} ms, {facts}")
+    if len({precision for precision, _ in best}) < 2:
+        return []
+    within = f", within {ACCURACY_POINTS} points of dense's accuracy" if dense is not None else ""
+    baseline = best.get((FLOAT, False))
+    lines = [f"Fastest of each kind{within}:"]
+    for (precision, pruned), (median, text) in sorted(best.items(), key=lambda each: each[1][0]):
+        kind_of = f"{precision} {'sparse' if pruned else 'dense'}"
+        ratio_to = (
+            f"; {baseline[0] / median:.2f}x as fast as float32 dense" if baseline and median != baseline[0] else ""
+        )
+        lines.append(f"{kind_of}: {text}{ratio_to}.")
+    return lines
+
+
 def failures(comparison: Comparison) -> list[str]:
     """A sentence for each cell that failed."""
     rows = [(variant.name, row) for variant in comparison.variants for row in variant.backends if row.kind is not None]
@@ -197,6 +237,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     if comparison.stopped:
         lines.append(f"Stopped: {comparison.stopped['reason']}; {comparison.stopped['detail']}".rstrip("; ") + ".")
     lines += kernels_taken(comparison)
+    lines += _rounding(comparison)
     verdicts = {row.ratio_to_dense.verdict for row in rows if row.ratio_to_dense}
     if verdicts:
         lines.append(
@@ -211,6 +252,16 @@ def footnotes(comparison: Comparison) -> list[str]:
     if "too few launches" in verdicts:
         lines.append(f"?: fewer than {stats.MIN_LAUNCHES} rounds have both, too few to tell.")
     return lines
+
+
+def _rounding(comparison: Comparison) -> list[str]:
+    """Which rows passed the gate though they round int8 otherwise than the golden outputs, and by how much."""
+    return [
+        f"{variant.name} under {row.backend}, {_threads(row)}, {row.parity['note']}."
+        for variant in comparison.variants
+        for row in variant.backends
+        if row.parity and row.parity.get("note")
+    ]
 
 
 def kernels_taken(comparison: Comparison) -> list[str]:

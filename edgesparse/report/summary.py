@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edgesparse import stats
-from edgesparse.convert.bundle import Variant
+from edgesparse.convert.bundle import FLOAT, Variant
 from edgesparse.quantity import Quantity, quantity_of, without_times
 from edgesparse.store import Record, RunRecord
 from edgesparse.wire import CSR
@@ -75,9 +75,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VariantSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant of the bundle and its rows. `dense_bytes` is what the same weights take stored dense."""
+    """One variant of the bundle and its rows. `dense_bytes` is what the same weights take stored dense; `precision` is
+    as in the bundle's manifest."""
 
     name: str
+    precision: str
     pattern: str
     sparsity: float | None
     density: float
@@ -235,8 +237,8 @@ def _median_of_launches(cell: _Cell, key: str) -> float | None:
 
 def _variant(variant: Variant, rows: list[Row]) -> VariantSummary:
     return VariantSummary(
-        name=variant.name, pattern=variant.pattern, sparsity=variant.sparsity, density=variant.density,
-        bytes=variant.file.bytes, dense_bytes=(variant.twin or variant.file).bytes, accuracy=variant.accuracy,
+        name=variant.name, precision=variant.precision, pattern=variant.pattern, sparsity=variant.sparsity,
+        density=variant.density, bytes=variant.file.bytes, dense_bytes=(variant.twin or variant.file).bytes, accuracy=variant.accuracy,
         accuracy_samples=variant.accuracy_samples, backends=rows,
     )  # fmt: skip
 
@@ -255,7 +257,7 @@ def _warnings(
         *_about_the_end(run, done, stopped),
         *_about_the_board(board, conditions),
         *(() if board.get("emulated") else _about_the_intervals(rows)),
-        *_about_the_paths(rows, board),
+        *_about_the_paths(rows, board, {variant.name for variant in variants if variant.precision == FLOAT}),
     ]
 
 
@@ -301,9 +303,9 @@ def _about_the_intervals(rows: list[tuple[str, Row]]) -> Iterator[str]:
         yield f"Fewer than {stats.MIN_LAUNCHES} launches, so no interval and no verdict: {_some(few)}; measure longer."
 
 
-def _about_the_paths(rows: list[tuple[str, Row]], board: Record) -> Iterator[str]:
+def _about_the_paths(rows: list[tuple[str, Row]], board: Record, floats: set[str]) -> Iterator[str]:
     dense = [(name, row) for name, row in rows if row.path["requested"] == "sparse" and row.path["taken"] == "dense"]
-    stock = [(name, row) for name, row in dense if row.backend != CSR]
+    stock = [(name, row) for name, row in dense if row.backend != CSR and name in floats]
     if stock:
         names = list(dict.fromkeys(name for name, _ in stock))
         backends_of: dict[str, list[str]] = {}  # the variants' names -> the backends that ran these dense
@@ -315,9 +317,15 @@ def _about_the_paths(rows: list[tuple[str, Row]], board: Record) -> Iterator[str
         if board.get("machine") == "x86_64" and any(row.backend == "xnnpack" for _, row in stock):
             why = f"XNNPACK's sparse inference is switched off on x86 with AVX; {why}"
         yield f"Stored sparse but run dense {which}; {why}."
+    integers = list(dict.fromkeys(name for name, row in dense if row.backend != CSR and name not in floats))
+    if integers:
+        backends = " and ".join(
+            dict.fromkeys(row.backend for name, row in dense if name in integers and row.backend != CSR)
+        )
+        yield f"Pruned but run dense under {backends}: {_some(integers)}; no stock runtime skips zeros of int8 weights."
     left = list(dict.fromkeys(name for name, row in dense if row.backend == CSR))
     if left:
-        yield f"Stored sparse but left to XNNPACK by csr: {_some(left)}; `edgesparse report --operators` says why."
+        yield f"Pruned but left to XNNPACK by csr: {_some(left)}; `edgesparse report --operators` says why."
 
 
 def _is_wide(row: Row) -> bool:

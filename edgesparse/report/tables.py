@@ -107,7 +107,8 @@ def deployment_table(deployment: Deployment) -> RenderableType:
             path["evidence"] if ready else check["reason"],
         )
     pushed = deployment.pushed
-    moved = f"{pushed.moved} files moved ({kilobytes(pushed.moved_bytes)}), {pushed.present} were there"
+    sent = f", {kilobytes(pushed.sent_bytes)} on the link" * (pushed.sent_bytes < pushed.moved_bytes)
+    moved = f"{pushed.moved} files moved ({kilobytes(pushed.moved_bytes)}{sent}), {pushed.present} were there"
     return Group(table, Text(moved, "dim"))
 
 
@@ -123,6 +124,7 @@ def deployment_dict(deployment: Deployment) -> dict[str, Any]:
             "present": deployment.pushed.present,
             "moved": deployment.pushed.moved,
             "moved_bytes": deployment.pushed.moved_bytes,
+            "sent_bytes": deployment.pushed.sent_bytes,
         },
         "checks": [_plain_check(check, timed=not deployment.board.get("emulated")) for check in deployment.checks],
     }

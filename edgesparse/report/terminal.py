@@ -35,6 +35,8 @@ class ComparisonView:
         yield self._table(console, options.max_width)
         for line in export.failures(self.comparison):
             yield Text(f"x {line}", style="red")
+        for number, line in enumerate(export.ranking(self.comparison)):
+            yield Text(f"  {number}. {line}" if number else line, style="bold" if number < 2 else "")
         for line in export.footnotes(self.comparison):
             yield Text(f"  {line}", style="dim")
         for line in self.comparison.warnings:
@@ -54,16 +56,17 @@ class ComparisonView:
         has_p90 = tails and any(row.p90_ms is not None for row in rows)
         has_p99 = tails and any(row.p99_ms is not None for row in rows)
         numbers = ["size", "density", "acc.", heads[0], *["p90"] * has_p90, *["p99"] * has_p99, *heads[1:]]
-        table = new_table("", "variant", "backend", *numbers, "path", "parity", right=numbers)
+        table = new_table("", "variant", "type", "backend", *numbers, "path", "parity", right=numbers)
         for variant in self.comparison.variants:
-            facts = [variant.name, kilobytes(variant.bytes), percent(variant.density, 0), percent(variant.accuracy)]
+            sizes = [kilobytes(variant.bytes), percent(variant.density, 0), percent(variant.accuracy)]
+            facts = [variant.name, variant.precision, *sizes]
             for row in variant.backends:
-                name, size, density, accuracy = map(Text, facts)
+                name, kind, size, density, accuracy = map(Text, facts)
                 facts = [""] * len(facts)  # said once
                 shown = [export.milliseconds(value) for value in (*[row.p90_ms] * has_p90, *[row.p99_ms] * has_p99)]
                 table.add_row(
-                    name, self._backend(row), size, density, accuracy, self._value(row), *shown, *self._ratio(row),
-                    _path(row), _parity(row),
+                    name, kind, self._backend(row), size, density, accuracy, self._value(row), *shown,
+                    *self._ratio(row), _path(row), _parity(row),
                 )  # fmt: skip
         return table
 
@@ -82,7 +85,7 @@ class ComparisonView:
         numbers = _HEADS[self._measured]
         table = new_table("", "variant", "backend", *numbers, "path", "parity", right=numbers)
         for variant in self.comparison.variants:
-            facts = [variant.name, kilobytes(variant.bytes)]
+            facts = [variant.name, f"{variant.precision}, {kilobytes(variant.bytes)}"]
             more = [f"density {percent(variant.density, 0)}", f"accuracy {percent(variant.accuracy)}"]
             beside = [facts, more] if len(variant.backends) > 1 else [facts + more]
             for number, row in enumerate(variant.backends):

@@ -311,6 +311,6 @@ def test_markdown_is_a_table_and_a_list(troubled: Comparison) -> None:
     lines = to_markdown(troubled).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + len(NAMES) * len(BACKENDS)
-    assert {line.count("|") for line in table} == {13}
+    assert {line.count("|") for line in table} == {14}
     assert any("sparse → dense" in line for line in table)
     assert any(line.startswith("- **Warning:** Stored sparse") for line in lines)
