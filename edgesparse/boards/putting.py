@@ -29,8 +29,9 @@ FINISH_S = 600.0
 SPARE_BYTES = 1 << 20
 
 # Arguments: "gzip" or "plain", the directories. Says "ready PID FREE_BYTES", takes a tar stream (compressed: after a
-# line with its size) of files in a directory `.part-PID` beside their targets, the last of them `.part-PID-sums` with all SHA-256s, and says "done", "corrupt" or "failed". The PID
-# tells whether the writer of a `.part-` still lives: what a broken link or a power cut left is swept by the next put.
+# line with its size) of files in a directory `.part-PID` beside their targets, the last of them `.part-PID-sums` with
+# all SHA-256s, and says "done", "corrupt" or "failed". The PID tells whether the writer of a `.part-` still lives: what
+# a broken link or a power cut left is swept by the next put.
 _SCRIPT = r"""
 LC_ALL=C; export LC_ALL; umask 077
 how=$1; shift

@@ -238,8 +238,8 @@ def _median_of_launches(cell: _Cell, key: str) -> float | None:
 def _variant(variant: Variant, rows: list[Row]) -> VariantSummary:
     return VariantSummary(
         name=variant.name, precision=variant.precision, pattern=variant.pattern, sparsity=variant.sparsity,
-        density=variant.density, bytes=variant.file.bytes, dense_bytes=(variant.twin or variant.file).bytes, accuracy=variant.accuracy,
-        accuracy_samples=variant.accuracy_samples, backends=rows,
+        density=variant.density, bytes=variant.file.bytes, dense_bytes=(variant.twin or variant.file).bytes,
+        accuracy=variant.accuracy, accuracy_samples=variant.accuracy_samples, backends=rows,
     )  # fmt: skip
 
 

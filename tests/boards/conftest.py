@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -41,9 +42,9 @@ def local_transport() -> Iterator[Transport]:
 
 
 def make_files(directory: Path, *sizes: int) -> list[Path]:
-    """Files of these sizes, no two alike."""
+    """Files of these sizes, no two alike, that do not compress."""
     directory.mkdir(exist_ok=True)
     paths = [directory / f"file{number}" for number in range(len(sizes))]
     for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
-        path.write_bytes((f"{number} ".encode() * (size // 2 + 1))[:size])
+        path.write_bytes(Random(number).randbytes(size))
     return paths
