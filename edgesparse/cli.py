@@ -404,6 +404,9 @@ def virt_start(
     counting: Annotated[
         bool, typer.Option("--count-instructions", help="One CPU, whose clock counts instructions instead of time.")
     ] = False,
+    cpu: Annotated[
+        str, typer.Option(help="cortex-a76, or without dot products of bytes cortex-a72 or cortex-a53.")
+    ] = "cortex-a76",
     network: Annotated[bool, typer.Option("--network", help="Let the board reach the network.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the image again even if it is there.")] = False,
     as_json: AsJson = False,
@@ -413,7 +416,9 @@ def virt_start(
     from edgesparse.boards.virt import Machine, ensure_image
 
     machine, image = Machine(), ensure_image(console.say, rebuild=rebuild)
-    state = machine.start(image, counting=counting, keep=keep, network=network, progress=console.say)
+    state = machine.start(
+        image, cpu=cpu, counting=counting, keep=keep, network=network, progress=console.say
+    )
     if as_json:
         console.print_json({**asdict(state), "ssh_config": str(machine.ssh_config)})
     else:

@@ -17,6 +17,7 @@ from typing import Any
 from edgesparse.bench import bench
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.virt import Machine, ensure_image
+from edgesparse.boards.virt.qemu import CPU_MODELS
 from edgesparse.errors import EdgesparseError
 from edgesparse.quantity import millions
 from edgesparse.report.summary import Comparison, Row
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Boot, measure, print; the exit code says whether every cell passed its parity gate."""
     options = parser().parse_args(arguments)
     try:
-        rows = measure(options.model or MODELS, options.variant or VARIANTS, options.seed)
+        rows = measure(options.model or MODELS, options.variant or VARIANTS, options.seed, options.cpu)
     except EdgesparseError as error:
         return fail(error)
     if options.json:
@@ -60,11 +61,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--model", action="append", help="mobilenetv2-224, mobilenetv1-224-conforming, …; repeatable")
     made.add_argument("--variant", action="append", help="unstructured-80, block-16x1-80, 2-of-4; repeatable")
     made.add_argument("--seed", type=int, default=0, help="of the models' random weights")
+    made.add_argument("--cpu", choices=CPU_MODELS, default=CPU_MODELS[0], help="only the first has dot products of bytes")
     made.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     return made
 
 
-def measure(models: Sequence[str], variants: Sequence[str], seed: int) -> list[Document]:
+def measure(models: Sequence[str], variants: Sequence[str], seed: int, cpu: str) -> list[Document]:
     """A row for each model and variant, from a clean board of this run alone.
 
     Raises:
@@ -79,7 +81,7 @@ def measure(models: Sequence[str], variants: Sequence[str], seed: int) -> list[D
             bundles.append(make_bundle(directory, model, variants, seed))
         machine = Machine(Path(parent) / "board")
         try:
-            machine.start(image, counting=True, progress=say)
+            machine.start(image, cpu=cpu, counting=True, progress=say)
             return [row for bundle in bundles for row in _rows(_count(bundle.path, machine.board()))]
         finally:
             machine.stop(discard=True)

@@ -37,14 +37,29 @@ ES_INLINE q8_quad_t q8_quad(const int8_t *p, ptrdiff_t offset)
     memcpy(two, p + offset, sizeof two);
     return (q8_quad_t){vreinterpretq_s8_s16(vdupq_n_s16(two[0])), vreinterpretq_s8_s16(vdupq_n_s16(two[1]))};
 }
+#if defined(__aarch64__)
+/* In assembly because compilers see that both halves of a quad are the same, and then move each high half of the weights. */
+ES_INLINE int16x8_t q8_high_products(q8_weights_t w, q8_quad_t x)
+{
+    int16x8_t products;
+    __asm__("smull2 %0.8h, %1.16b, %2.16b" : "=w"(products) : "w"(w.first), "w"(x.first));
+    __asm__("smlal2 %0.8h, %1.16b, %2.16b" : "+w"(products) : "w"(w.second), "w"(x.second));
+    return products;
+}
+#else
+ES_INLINE int16x8_t q8_high_products(q8_weights_t w, q8_quad_t x)
+{
+    return vmlal_s8(vmull_s8(vget_high_s8(w.first), vget_high_s8(x.first)), vget_high_s8(w.second), vget_high_s8(x.second));
+}
+#endif
 ES_INLINE q8_sum_t q8_dot(q8_sum_t sum, q8_weights_t w, q8_quad_t x)
 {
     const int16x8_t low = vmull_s8(vget_low_s8(w.first), vget_low_s8(x.first));
-    const int16x8_t high = vmull_s8(vget_high_s8(w.first), vget_high_s8(x.first));
     sum.low = vpadalq_s16(sum.low, vmlal_s8(low, vget_low_s8(w.second), vget_low_s8(x.second)));
-    sum.high = vpadalq_s16(sum.high, vmlal_s8(high, vget_high_s8(w.second), vget_high_s8(x.second)));
+    sum.high = vpadalq_s16(sum.high, q8_high_products(w, x));
     return sum;
 }
+
 typedef struct { float32x4_t low, high; } q8_scale_t;
 ES_INLINE q8_scale_t q8_load_scale(const float *p) { return (q8_scale_t){vld1q_f32(p), vld1q_f32(p + 4)}; }
 ES_INLINE void q8_store(int8_t *y, const q8_sum_t *sums, int count, const q8_scale_t *scales, es_s8_output output)

@@ -27,7 +27,7 @@ import psutil
 from edgesparse.boards.types import load_type
 from edgesparse.boards.virt import qemu, tools
 from edgesparse.boards.virt.image import Image
-from edgesparse.errors import BoardError
+from edgesparse.errors import BoardError, UsageError
 
 if TYPE_CHECKING:
     from edgesparse.boards.inventory import Board
@@ -55,6 +55,7 @@ class State:
     started: float
     counting: bool
     network: bool
+    cpu: str = qemu.CPU_MODELS[0]
 
 
 class Machine:
@@ -122,7 +123,7 @@ class Machine:
         how = "counts instructions" if state.counting else f"{qemu.CPUS} CPUs"
         reach = f"-F {shlex.quote(str(self.ssh_config))}"
         return (
-            f"The emulated board {TYPE} runs since {since}: {qemu.CPU}, {how}, ssh on 127.0.0.1:{state.port}\n"
+            f"The emulated board {TYPE} runs since {since}: {state.cpu}, {how}, ssh on 127.0.0.1:{state.port}\n"
             f"  measure:  make deploy BOARD={TYPE}; make bench BOARD={TYPE}\n"
             f"  log in:   edgesparse virt ssh, or ssh {reach} {TYPE}\n"
             f"  copy:     scp {reach} FILE {TYPE}:\n"
@@ -136,6 +137,7 @@ class Machine:
         self,
         image: Image,
         *,
+        cpu: str = qemu.CPU_MODELS[0],
         counting: bool = False,
         keep: bool = False,
         network: bool = False,
@@ -145,14 +147,17 @@ class Machine:
 
         Args:
             image: from `ensure_image`.
+            cpu: one of `CPU_MODELS`.
             counting: let its clock count instructions instead of time.
             keep: go on with the disk as it was left.
             network: let the board reach the network; it can be reached without.
             progress: told each step.
 
         Raises:
-            BoardError: it does not come up; shows what its console said last.
+            UsageError: there is no such CPU. BoardError: it does not come up; shows what its console said last.
         """
+        if cpu not in qemu.CPU_MODELS:
+            raise UsageError(f"There is no CPU {cpu!r}.", hint=f"There are {', '.join(qemu.CPU_MODELS)}.")
         tools.require(build=False)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone():
@@ -162,7 +167,7 @@ class Machine:
             self._make_disk(image, keep)
             began = time.monotonic()
             progress("booting" + " in counting mode" * counting)
-            process, state = self._launch(image, counting=counting, network=network)
+            process, state = self._launch(image, cpu=cpu, counting=counting, network=network)
             try:
                 self._write_access(image, state)
                 self._wait_for_login(process, state)
@@ -229,12 +234,12 @@ class Machine:
             doing="Making the board's disk", timeout_s=60,
         )  # fmt: skip
 
-    def _launch(self, image: Image, *, counting: bool, network: bool) -> tuple[subprocess.Popen[bytes], State]:
+    def _launch(self, image: Image, *, cpu: str, counting: bool, network: bool) -> tuple[subprocess.Popen[bytes], State]:
         port = _free_port()
         self.console.unlink(missing_ok=True)
         command = qemu.command(
-            image, disk=self._disk, disk_format="qcow2", console=self.console, ssh_port=port, counting=counting,
-            network=network,
+            image, disk=self._disk, disk_format="qcow2", console=self.console, ssh_port=port, cpu=cpu,
+            counting=counting, network=network,
         )  # fmt: skip
         with (self.directory / "qemu.log").open("wb") as log:
             # A session of its own: the board stays when the terminal goes, and Ctrl-C is not for it.
@@ -243,7 +248,7 @@ class Machine:
             )
         try:
             started = psutil.Process(process.pid).create_time()
-            state = State(VERSION, str(image.path), port, process.pid, started, counting, network)
+            state = State(VERSION, str(image.path), port, process.pid, started, counting, network, cpu)
             aside = self._state_file.with_suffix(".part")
             aside.write_text(json.dumps(asdict(state), indent=2) + "\n")
             aside.replace(self._state_file)

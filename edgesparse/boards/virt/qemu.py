@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from edgesparse.boards.virt.image import Image
 
 PROGRAM = "qemu-system-aarch64"
-CPU = "cortex-a76"
+# With dot products of bytes, as a Raspberry Pi 5 or an Orin has; without, as a Raspberry Pi 4; small and without.
+CPU_MODELS = ("cortex-a76", "cortex-a72", "cortex-a53")
 MEMORY_MB = 2048
 CPUS = 2
 # One CPU, and a clock that goes one nanosecond forward for each instruction. While the CPU sleeps it goes as any clock
@@ -31,6 +32,7 @@ def command(
     console: Path,
     append: Sequence[str] = (),
     ssh_port: int | None = None,
+    cpu: str = CPU_MODELS[0],
     counting: bool = False,
     network: bool = False,
 ) -> list[str]:
@@ -41,11 +43,12 @@ def command(
         console: the file that takes what the board prints.
         append: more words for the kernel.
         ssh_port: the port of 127.0.0.1 that leads to the board's sshd; no network at all where None.
+        cpu: one of CPU_MODELS.
         counting: count instructions instead of time.
         network: let the board reach more than its own network, where nobody else is.
     """
     words = [
-        find(PROGRAM) or PROGRAM, "-M", "virt", "-cpu", CPU, "-m", str(MEMORY_MB),
+        find(PROGRAM) or PROGRAM, "-M", "virt", "-cpu", cpu, "-m", str(MEMORY_MB),
         *(COUNTING if counting else NOT_COUNTING),
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-kernel", str(image.kernel), "-initrd", str(image.initramfs),
