@@ -300,3 +300,12 @@ def test_a_large_kernel_takes_no_time_worth_naming(pattern: patterns.Pattern) ->
     started = time.perf_counter()
     mask(weights, pattern, 0.8)
     assert time.perf_counter() - started < 3
+
+
+def test_zero_units_are_counted_in_whole_blocks_ragged_ones_too() -> None:
+    weights = np.zeros((10, 1, 1, 6), np.int8)
+    assert zero_units(weights, Block(8, 4)) == 1.0
+    weights[9, 0, 0, 5] = 1  # the ragged corner
+    assert zero_units(weights, Block(8, 4)) == 0.75
+    assert zero_units(weights, Filter()) == 0.9
+    assert zero_units(weights[:0], Block(8, 4)) == 0.0

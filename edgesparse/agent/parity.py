@@ -11,7 +11,6 @@ ABSOLUTE_TOLERANCE = 1e-5
 RELATIVE_TOLERANCE = 1e-4
 STEPS = 1
 STEPS_SHARE = 1e-3
-# Root mean square of the difference over that of the golden outputs' own variation: 20 dB.
 ROUNDING_NOISE = 0.1
 
 
@@ -59,19 +58,23 @@ def compare(
     return max(found, key=lambda verdict: (not verdict["ok"], verdict["max_abs_error"] / verdict["tolerance"]))
 
 
-def noise(outputs: Sequence[Any], golden: Sequence[Any]) -> float:
-    """How far outputs of the right shapes are from the golden ones, as a share of how far these vary themselves.
+def within_rounding(outputs: Sequence[Any], golden: Sequence[Any], steps: Sequence[float | None]) -> bool:
+    """Whether outputs of the right shapes are no further from the golden ones than int8 sums that are rounded in
+    another way can make them.
 
-    Root mean squares over all elements, of the output that is worst: 0.1 is a signal to noise ratio of 20 dB.
+    The root mean square of the difference is at most one quantisation step, or a tenth of how far the golden outputs
+    vary themselves, which is a signal to noise ratio of 20 dB; where a step is not known, a 128th of the largest golden
+    magnitude stands for it.
     """
-    worst = 0.0
-    for got, expected in zip(outputs, golden):
+    for got, expected, step in zip(outputs, golden, steps):
         wide, wide_expected = np.asarray(got).astype(np.float64), np.asarray(expected).astype(np.float64)
         if wide.size == 0:
             continue
-        apart, varies = float(np.sqrt(((wide - wide_expected) ** 2).mean())), float(wide_expected.std())
-        worst = max(worst, apart / varies if varies else float("inf") if apart else 0.0)
-    return worst
+        one = float(np.abs(wide_expected).max()) / 128 if step is None else step
+        apart = float(np.sqrt(((wide - wide_expected) ** 2).mean()))
+        if apart > max(one, ROUNDING_NOISE * float(wide_expected.std())):
+            return False
+    return True
 
 
 def _floats(index: int, apart: Any, golden: Any) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def judge(
     verdict = parity.compare(outputs, golden, steps)
     if verdict["ok"]:
         return {**verdict, "note": ""}
-    if verdict["max_abs_error"] is None or parity.noise(outputs, golden) > parity.ROUNDING_NOISE:
+    if verdict["max_abs_error"] is None or not parity.within_rounding(outputs, golden, steps):
         return {**verdict, "note": ""}
     passed = {**verdict, "ok": True, "reason": ""}
     otherwise = f"rounds otherwise than XNNPACK on the host: {_apart(verdict)}"

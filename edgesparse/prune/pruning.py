@@ -18,7 +18,7 @@ from edgesparse.files import refuse_foreign, replacing, sha256_of
 from edgesparse.prune.data import Data, check_against, hash_array, load_data
 from edgesparse.prune.layers import Choice, choose, kernel, weighted_layers
 from edgesparse.prune.models import MODEL_FILE, check_keras2, load_model, save_model
-from edgesparse.prune.quantising import WEIGHTS_FILE, load_aware, save_aware, train_aware
+from edgesparse.prune.quantising import WEIGHTS_FILE, load_aware, save_aware, train_aware, wrap
 from edgesparse.prune.report import REPORT_FILE, LayerReport, PruningReport, read_report
 from edgesparse.prune.training import EpochDone, compile_for, evaluate, fit, training_steps
 from edgesparse.recipe import BLOCK, Recipe, dumps, load_recipe
@@ -93,6 +93,8 @@ def prune(
 
     from edgesparse.prune.legacy_keras import tfmot_sparsity, versions
 
+    if recipe.quantize.aware:
+        wrap(model)  # a model that cannot be trained so is refused before hours of fine-tuning
     tuning = recipe.fine_tune
     steps = training_steps(data, tuning.epochs, tuning.batch_size)
     wrapped, masks = _wrap(_copy(model), choices, recipe, steps)

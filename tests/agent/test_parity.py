@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgesparse.agent.parity import compare, noise
+from edgesparse.agent.parity import compare, within_rounding
 
 GOLDEN = [np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)]
 
@@ -70,11 +70,17 @@ def test_floats_of_an_int8_model_count_in_its_steps() -> None:
     assert compare(far, golden, [step])["steps"] == 2
 
 
-def test_noise_is_a_share_of_what_the_golden_outputs_vary() -> None:
-    assert noise(GOLDEN, GOLDEN) == 0
-    assert noise([GOLDEN[0] + 0.1], GOLDEN) == pytest.approx(0.1 / GOLDEN[0].std(), rel=1e-3)
-    assert noise([np.ones(3)], [np.zeros(3)]) == np.inf
-    assert noise([np.zeros(0)], [np.zeros(0)]) == 0
+def test_rounding_is_a_step_or_a_tenth_of_what_the_golden_outputs_vary() -> None:
+    spread = float(GOLDEN[0].std())
+    assert within_rounding([GOLDEN[0] + 0.09 * spread], GOLDEN, [0.001])
+    assert not within_rounding([GOLDEN[0] + 0.11 * spread], GOLDEN, [0.001])
+    assert within_rounding([GOLDEN[0] + 0.11 * spread], GOLDEN, [0.2])
+    flat = [np.full(9, 64, np.int8)]
+    assert within_rounding([flat[0] + np.int8(1)], flat, [1.0])
+    assert not within_rounding([flat[0] + np.int8(2)], flat, [1.0])
+    assert within_rounding([np.full(9, 0.503)], [np.full(9, 0.5)], [None])
+    assert not within_rounding([np.full(9, 0.51)], [np.full(9, 0.5)], [None])
+    assert within_rounding([np.zeros(0)], [np.zeros(0)], [None])
 
 
 def test_the_worst_of_several_outputs_decides() -> None:
