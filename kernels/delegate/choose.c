@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "cluster.h"
+#include "rounding.h"
 
 static size_t columns_of(const es_choice *choice)
 {
@@ -265,7 +266,11 @@ static double now_ms(void)
 
 static bool has_kernel(const es_options *options, const es_operator *op)
 {
-    return op->type != ES_INT8 || op->kind != ES_KIND_DEPTHWISE ||
+    if (op->type != ES_INT8)
+        return true;
+    if (op->quantization.fixed_point)
+        return false;               /* those of the neighbours round as XNNPACK does */
+    return op->kind != ES_KIND_DEPTHWISE ||
            (es_depthwise_gain_us(target_of(options), ES_INT8, &op->conv) != 0 &&
             (options->plan != NULL || es_depthwise_s8_fits(options->isa, &op->conv)));
 }
@@ -275,12 +280,15 @@ static bool find_operators(const es_graph *graph, const es_options *options, es_
     choices->all = calloc(graph->node_count + 1, sizeof *choices->all);
     if (choices->all == NULL)
         return false;
+    const bool fixed_point = options->rounding == ES_ROUNDING_FIXED ||
+                             (options->rounding == ES_ROUNDING_AUTO && es_runtime_rounds_fixed());
     for (size_t place = 0; place < graph->node_count; ++place) {
         es_choice *choice = &choices->all[choices->count];
         es_kind kind;
         if (!es_operator_kind(graph, place, &kind, &choice->name))
             continue;
         const char *refusal = es_operator_read(graph, place, &choice->operator_, &choice->constants);
+        choice->operator_.quantization.fixed_point = fixed_point;
         choice->neighbour = kind != ES_KIND_CONV && kind != ES_KIND_FULLY_CONNECTED;
         if (choice->neighbour && (refusal != NULL || !has_kernel(options, &choice->operator_)))
             continue;                   /* nothing sparse to report of it */

@@ -25,6 +25,18 @@ static bool read_claim(const char *value, es_options *options, char sentence[ES_
     return false;
 }
 
+static bool read_rounding(const char *value, es_options *options, char sentence[ES_SENTENCE])
+{
+    static const char *const names[] = {"auto", "float", "fixed"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
+        if (strcmp(value, names[i]) == 0) {
+            options->rounding = (es_rounding)i;
+            return true;
+        }
+    snprintf(sentence, ES_SENTENCE, "Delegate option rounding is '%.40s': expected auto, float or fixed.", value);
+    return false;
+}
+
 static bool read_threads(const char *value, es_options *options, char sentence[ES_SENTENCE])
 {
     char *end;
@@ -99,13 +111,15 @@ bool es_options_read(const char *const *keys, const char *const *values, size_t 
             isa_given = true;
         } else if (strcmp(key, "threads") == 0) {
             ok = read_threads(value, options, sentence);
+        } else if (strcmp(key, "rounding") == 0) {
+            ok = read_rounding(value, options, sentence);
         } else if (strcmp(key, "report") == 0) {
             ok = copy_text("report", value, &options->report, sentence);
         } else if (strcmp(key, "plan") == 0) {
             ok = read_plan(value, options, sentence);
         } else {
             snprintf(sentence, ES_SENTENCE,
-                     "Delegate option '%.40s' does not exist: there are claim, isa, threads, report and plan.", key);
+                     "Delegate option '%.40s' does not exist: there are claim, isa, threads, rounding, report and plan.", key);
             ok = false;
         }
     }

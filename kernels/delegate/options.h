@@ -9,8 +9,12 @@
 
 typedef enum es_claim { ES_CLAIM_AUTO, ES_CLAIM_ALL, ES_CLAIM_NONE } es_claim;
 
+/* How sums of int8 products become int8: as the runtime found in the process does it, as XNNPACK, as TFLite's own kernels. */
+typedef enum es_rounding { ES_ROUNDING_AUTO, ES_ROUNDING_FLOAT, ES_ROUNDING_FIXED } es_rounding;
+
 typedef struct es_options {
     es_claim claim;
+    es_rounding rounding;
     const es_isa *isa;
     bool isa_forced;
     int threads;                /* 0: the interpreter's */

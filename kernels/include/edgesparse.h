@@ -176,6 +176,7 @@ typedef struct es_quantization {
     int32_t input_zero, output_zero;
     const float *weight_scales;
     size_t weight_scale_count;  /* 1 or out_c */
+    bool fixed_point;           /* round as TFLite's own kernels do where XNNPACK does not run int8: whole numbers, twice */
 } es_quantization;
 
 /* The same for int8. ES_BAD_QUANTIZATION: a scale that is not a positive number, a zero beyond int8, a weight of -128. */
@@ -217,7 +218,8 @@ void es_mean(const es_isa *isa, es_pool *pool, const float *x, float *y, size_t 
 
 /* int8 depthwise convolutions are operators like sparse ones: 3x3, stride 1 or 2; not on every instruction set. */
 bool es_depthwise_s8_fits(const es_isa *isa, const es_conv *conv);
-/* `weights`: 3 x 3 x channels, scales per channel or one for all. ES_NO_KERNEL: it does not fit. */
+/* `weights`: 3 x 3 x channels, scales per channel or one for all. ES_NO_KERNEL: it does not fit, or is to round in whole
+ * numbers. */
 es_status es_op_create_depthwise_s8(const es_isa *isa, const es_conv *conv, const es_quantization *quantization,
                                     const int8_t *weights, const int32_t *bias, es_op **op);
 

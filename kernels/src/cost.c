@@ -73,7 +73,7 @@ typedef struct cost {
 #define F32_SCALAR \
     .lanes = 4, .dense = 0.6, .cached = 20, .streamed = 8, .call = 4000, \
     .block = {0, 0, 1.4}, .tile = {0, 0, 8}, .block_visit = 4.0, .row_visit = 80, \
-    .group = 26.0, .nm_tile = 8, .copy = 0.4, .value = 1.1, .value_visit = 4.0, .csr_tile = 16, .panel = 256, \
+    .group = 26.0, .nm_tile = 8, .copy = 0.4, .value = 1.1, .value_visit = 4.0, .csr_tile = 8, .panel = 256, \
     .sum_visit = 40, .turn = 1.0, .picked = 3.0, .depthwise_gain = -2, .wake = 60000
 
 static const cost costs[] = {

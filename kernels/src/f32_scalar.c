@@ -19,7 +19,7 @@
 #define CSR_NAME csr
 #define CSR_V v4
 #define CSR_VW 4
-#define CSR_VECTORS(F) F(1) F(2) F(3) F(4)
+#define CSR_VECTORS(F) F(1) F(2)
 #include "csr.inc.h"
 
 ES_INLINE v4_t pick4(const float *x, size_t a, size_t b, size_t c, size_t d)
@@ -49,7 +49,7 @@ const es_f32_kernels es_f32_scalar = {
     .least_pixels = 1,
     .csr_vector = 4,
     .csr_panel = 256,
-    .csr = {csr_1, csr_2, csr_3, csr_4},
+    .csr = {csr_1, csr_2},
     .transpose_in = csr_transpose_in,
     .transpose_out = csr_transpose_out,
     .csr_vector_kernel = {csr_vector_narrow, csr_vector_wide},

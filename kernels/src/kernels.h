@@ -19,6 +19,11 @@ typedef struct es_s8_output {
     int32_t zero_point;
 } es_s8_output;
 
+/* A scale as TFLite's own kernels have it: multiplier / 2^31 * 2^shift. */
+typedef struct es_s8_factor {
+    int32_t multiplier, shift;
+} es_s8_factor;
+
 /* ---- pixel tiles x block rows: bsr and nm ----------------------------------------------------------------------
  * A tile is `S` segments of `M` pixels. Pixel m of segment s reads at x + s * x_segment + m * x_pixel (in elements) and
  * writes at y + s * y_segment + m * y_pixel. A kernel walks the block rows [first, last): R output channels each. */
@@ -42,6 +47,7 @@ typedef struct es_tile {
     size_t taps, groups_per_tap;    /* nm */
     const float *scale;             /* int8: of each output channel, padded as the bias */
     es_s8_output output;            /* of int8 */
+    const es_s8_factor *factors;    /* int8, not NULL: instead of the scales */
 } es_tile;
 
 typedef void (*es_tile_kernel)(const es_tile *tile);
@@ -49,6 +55,9 @@ typedef void (*es_tile_kernel)(const es_tile *tile);
 /* The last block row, if the output channels do not fill it: `whole` holds S x M pixels of `height` channels. */
 void es_store_part(const es_tile *tile, size_t element, const void *whole, int segments, int pixels, size_t height,
                    size_t row);
+
+/* int8: a block row of sums, S x M pixels of `height` channels, by factors. */
+void es_store_fixed(const es_tile *tile, const int32_t *sums, int segments, int pixels, size_t height, size_t row);
 
 typedef struct es_tile_kernels {
     es_tile_kernel of[ES_MAX_S][ES_MAX_M];      /* [S - 1][M - 1]; what is NULL does not exist */

@@ -242,6 +242,31 @@ es_s8_output es_op_bounds(const es_op *op)
     return bounds;
 }
 
+static es_s8_factor factor_of(double scale)
+{
+    int shift;
+    int64_t multiplier = llround(frexp(scale, &shift) * ((int64_t)1 << 31));
+    if (multiplier == (int64_t)1 << 31) {
+        multiplier /= 2;
+        ++shift;
+    }
+    /* Beyond 2^30 nothing is left of a sum, or everything saturates. */
+    return shift < -31 ? (es_s8_factor){0, 0} : (es_s8_factor){(int32_t)multiplier, shift > 30 ? 30 : shift};
+}
+
+static es_status set_factors(es_op *op, const es_quantization *q)
+{
+    const size_t count = es_round_up(op->rows, MOST_BLOCK_ROWS);
+    op->factors = es_allocate(count * sizeof *op->factors, &op->packed_bytes);
+    if (op->factors == NULL)
+        return ES_OUT_OF_MEMORY;
+    for (size_t r = 0; r < count; ++r) {
+        const double weight_scale = (double)q->weight_scales[q->weight_scale_count == 1 || r >= op->rows ? 0 : r];
+        op->factors[r] = factor_of((double)q->input_scale * weight_scale / (double)q->output_scale);
+    }
+    return ES_OK;
+}
+
 /* The share of the input's zero point, and of what kernels add to inputs, is taken off the bias once. */
 static es_status set_bias(es_op *op, const int8_t *weights, const int32_t *bias)
 {
@@ -296,6 +321,8 @@ es_status es_op_create_s8(const es_isa *isa, es_format format, const es_conv *co
         status = create_s8(op, quantization, ES_QUAD);
     if (status == ES_OK)
         status = set_bias(op, weights, bias);
+    if (status == ES_OK && quantization->fixed_point)
+        status = set_factors(op, quantization);
     return finish(op, status == ES_OK ? pack(op, weights) : status, result);
 }
 
@@ -306,7 +333,7 @@ es_status es_op_create_depthwise_s8(const es_isa *isa, const es_conv *conv, cons
     es_status status = es_conv_check(conv);
     if (status != ES_OK)
         return status;
-    if (!es_depthwise_s8_fits(isa, conv))
+    if (!es_depthwise_s8_fits(isa, conv) || quantization->fixed_point)
         return ES_NO_KERNEL;
     if (!quantization_fits(conv, quantization))
         return ES_BAD_QUANTIZATION;
@@ -324,7 +351,7 @@ void es_op_destroy(es_op *op)
     if (op == NULL)
         return;
     void *const all[] = {
-        op->bias, op->scale, op->taps, op->zeros, op->bsr.row_start, op->bsr.offsets, op->bsr.values, op->nm.values, op->nm.positions,
+        op->bias, op->scale, op->factors, op->taps, op->zeros, op->bsr.row_start, op->bsr.offsets, op->bsr.values, op->nm.values, op->nm.positions,
         op->nm.tap_offsets, op->csr.panels, op->csr.panel_start, op->csr.pair_length, op->csr.pair_rows,
         op->csr.indices, op->csr.values, op->csr_vector.row_start, op->csr_vector.indices, op->csr_vector.values,
     };

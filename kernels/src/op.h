@@ -53,6 +53,7 @@ struct es_op {
     size_t x_bytes, y_bytes;    /* of one input as tiles read it, of one output */
     void *bias;                 /* float or int32_t, padded to whole block rows */
     float *scale;               /* int8: of sums to outputs, padded as the bias; NULL: the operator is float */
+    es_s8_factor *factors;      /* int8: NULL unless sums are scaled in whole numbers; padded as the bias */
     float output_scale;         /* int8 */
     int32_t input_zero, output_zero;
     void *taps;                 /* depthwise: its weights, int8_t or int16_t */

@@ -46,6 +46,30 @@ void es_store_part(const es_tile *t, size_t element, const void *whole, int segm
                    bytes);
 }
 
+/* TFLite's own kernels multiply by a number of 31 bits, round, shift and round again, halves up both times. */
+static int8_t scaled(int32_t sum, es_s8_factor f, es_s8_output output)
+{
+    int64_t shifted = f.shift > 0 ? sum * ((int64_t)1 << f.shift) : sum;
+    shifted = shifted < INT32_MIN ? INT32_MIN : shifted > INT32_MAX ? INT32_MAX : shifted;
+    const int64_t product = shifted * f.multiplier;
+    int64_t value = (product + (1 << 30)) >> 31;
+    if (f.shift < 0)
+        value = (value + ((int64_t)1 << (-f.shift - 1))) >> -f.shift;
+    const int64_t low = (int64_t)output.low, high = (int64_t)output.high;
+    return (int8_t)((value < low ? low : value > high ? high : value) + output.zero_point);
+}
+
+void es_store_fixed(const es_tile *t, const int32_t *sums, int segments, int pixels, size_t height, size_t row)
+{
+    const size_t first = row * height, channels = es_min(t->rows - first, height);
+    for (int s = 0; s < segments; ++s)
+        for (int m = 0; m < pixels; ++m, sums += height) {
+            int8_t *y = (int8_t *)t->y + s * t->y_segment + m * t->y_pixel + (ptrdiff_t)first;
+            for (size_t c = 0; c < channels; ++c)
+                y[c] = scaled(sums[c], t->factors[first + c], t->output);
+        }
+}
+
 typedef struct tiling {
     size_t lines_per_image, images;
     size_t line;                        /* pixels of a line */
@@ -202,6 +226,7 @@ static void run_tile(const job *j, size_t index, size_t first, size_t last)
         .groups_per_tap = op->nm.groups_per_tap,
         .scale = op->scale,
         .output = j->bounds,
+        .factors = op->factors,
     };
     j->table->of[segments - 1][m - 1](&tile);
 }

@@ -16,9 +16,13 @@
 /* As in bsr.inc.h: with few sums, blocks take turns at several sets of them. */
 #define S8_SETS(S, M) ((S) * (M) * S8_NV <= 2 ? 4 : (S) * (M) * S8_NV <= 4 ? 2 : 1)
 
-/* The last block row, if the output channels do not fill it. */
+/* The last block row, if the output channels do not fill it, and all of them where sums are not scaled in float. */
 static __attribute__((noinline)) void N_(_store_part)(const es_tile *t, V_(sum_t) (*sums)[S8_NV], int S, int M, size_t row)
 {
+    if (t->factors != NULL) {
+        es_store_fixed(t, (const int32_t *)(const void *)sums, S, M, S8_R, row);
+        return;
+    }
     int8_t whole[ES_MAX_S * ES_MAX_M * S8_R];
     V_(scale_t) scales[S8_NV];
     for (int v = 0; v < S8_NV; ++v)
@@ -41,6 +45,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
     int8_t *y0 = t->y;
     const size_t rows = t->rows, last = t->last;
     const es_s8_output output = t->output;
+    const bool fixed = t->factors != NULL;
 
     for (size_t row = t->first; row < last; ++row) {
         V_(sum_t) sum[4][ES_MAX_S][ES_MAX_M][S8_NV];
@@ -90,7 +95,7 @@ ES_INLINE void N_(_body)(const es_tile *t, const int S, const int M)
                     ES_UNROLL for (int u = 1; u < sets; ++u)
                         sum[0][s][m][v] = V_(add_sum)(sum[0][s][m][v], sum[u][s][m][v]);
         const size_t left = rows - row * S8_R;
-        if (left >= S8_R) {
+        if (left >= S8_R && !fixed) {
             V_(scale_t) scales[S8_NV];
             ES_UNROLL for (int v = 0; v < S8_NV; ++v)
                 scales[v] = V_(load_scale)(scale + row * S8_R + (size_t)v * S8_VW);

@@ -19,10 +19,12 @@ import pytest
 from edgesparse.agent.backends import RUNTIMES
 from edgesparse.kernels import library_path
 
+_AVX2 = {"avx2", "fma", "f16c"}
+_AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 ISAS = {
-    "x86_64": {"scalar": set[str](), "avx2": {"avx2", "fma", "f16c"},
-               "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"}},
-    "aarch64": {"scalar": set[str](), "neon": {"asimd"}},
+    "x86_64": {"scalar": set[str](), "avx2": _AVX2, "avxvnni": {*_AVX2, "avx_vnni"}, "avx512": _AVX512,
+               "avx512vnni": {*_AVX512, "avx512_vnni"}},
+    "aarch64": {"scalar": set[str](), "neon": {"asimd"}, "neondot": {"asimddp"}},
     "armv7l": {"scalar": set[str](), "neon": {"neon", "vfpv4"}},
 }.get(platform.machine(), {"scalar": set[str]()})  # fmt: skip
 
