@@ -187,7 +187,7 @@ def _this_machine(proc: Path, limits: object) -> dict[str, object]:
         "cpu": cpu_name(cpuinfo),
         "isa": isa,
         "block": "16x1" if "avx512f" in isa else "8x1" if "avx2" in isa else "4x1",
-        "block_int8": "16x4" if "avx512f" in isa else "8x4" if "avx2" in isa else "4x4",
+        "block_int8": "8x4" if "avx2" in isa and "avx512f" not in isa else "16x4",
         "limits": found | (limits if isinstance(limits, dict) else {}),
     }
 

@@ -22,8 +22,13 @@ _OTHER_NAMES = {"amd64": "x86_64", "arm64": "aarch64", "armv8l": "armv7l"}
 
 # What an instruction set of the kernels needs of a board type's `isa`; the first that it has is used there.
 _NEEDS = {
-    "x86_64": {"avx512": {"avx512f", "avx512bw", "avx512vl"}, "avx2": {"avx2", "fma"}},
-    "aarch64": {"neon": {"neon"}},
+    "x86_64": {
+        "avx512vnni": {"avx512f", "avx512bw", "avx512vl", "avx512vnni"},
+        "avx512": {"avx512f", "avx512bw", "avx512vl"},
+        "avxvnni": {"avx2", "fma", "avxvnni"},
+        "avx2": {"avx2", "fma"},
+    },
+    "aarch64": {"neondot": {"neon", "dotprod"}, "neon": {"neon"}},
     "armv7l": {"neon": {"neon"}},
 }
 

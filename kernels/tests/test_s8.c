@@ -374,6 +374,54 @@ static void test_add(const es_isa *isa, es_pool *pool)
     free(a), free(b), free(y);
 }
 
+/* ---- whole numbers -------------------------------------------------------------------------------------------------- */
+
+/* TFLite's multiplier of 31 bits, rounded twice, halves up. */
+static int8_t twice_rounded(int64_t sum, double scale, const es_quantization *q)
+{
+    int shift;
+    const int64_t multiplier = llround(ldexp(frexp(scale, &shift), 31));
+    int64_t value = (sum * multiplier + (1 << 30)) >> 31;
+    if (shift < 0)
+        value = (value + ((int64_t)1 << (-shift - 1))) >> -shift;
+    value = (shift > 0 ? value * (1 << shift) : value) + q->output_zero;
+    return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
+}
+
+static void test_fixed_point(const es_isa *isa, es_format format)
+{
+    layer l = make_layer(&(shape){1, 9, 11, 64, 37, 1, 1, 1, 1, SAME}, 4, 0.5);
+    l.conv.low = -INFINITY;
+    l.conv.high = INFINITY;
+    l.quantization.fixed_point = true;
+    es_op *op = create(isa, format, &l);
+    if (op == NULL)
+        return;
+    const size_t inputs = conv_inputs(&l.conv), outputs = conv_outputs(&l.conv);
+    int8_t *x = room(inputs), *y = room(outputs), *other = room(outputs);
+    void *scratch = aligned_alloc(64, es_round_up(es_op_scratch_bytes(op, 1) + 1, 64));
+    for (size_t i = 0; i < inputs; ++i)
+        x[i] = random_byte();
+    es_op_run(op, NULL, x, y, scratch);
+    reference(&l, &l.conv, x, other);
+    size_t wrong = 0, differ = 0;
+    for (size_t i = 0; i < outputs; ++i) {
+        const size_t pixel = i / 37, o = i % 37;
+        int64_t sum = l.bias[o];
+        for (size_t c = 0; c < 64; ++c)
+            sum += (int64_t)l.weights[o * 64 + c] * (x[pixel * 64 + c] - l.quantization.input_zero);
+        const double weight_scale = (double)l.scales[l.quantization.weight_scale_count == 1 ? 0 : o];
+        const double scale = (double)l.quantization.input_scale * weight_scale / (double)l.quantization.output_scale;
+        wrong += y[i] != twice_rounded(sum, scale, &l.quantization);
+        differ += abs(y[i] - other[i]) > 1;
+    }
+    CHECK(wrong == 0 && differ == 0, "%s: %zu outputs of %zu are rounded otherwise", es_op_kernel(op), wrong, outputs);
+    es_op_destroy(op);
+    CHECK(es_op_create_depthwise_s8(isa, &l.conv, &l.quantization, l.weights, l.bias, &op) == ES_NO_KERNEL);
+    free(x), free(y), free(other), free(scratch);
+    free_layer(&l);
+}
+
 static void test_counts(void)
 {
     enum { ROWS = 19, IN_C = 6, TAPS = 2, COLUMNS = TAPS * IN_C };
@@ -423,6 +471,7 @@ int main(void)
             test_reshape(isas[i], format, 3, 20);
             test_reshape(isas[i], format, 3, 18);
             test_extremes(isas[i], format);
+            test_fixed_point(isas[i], format);
         }
     }
     es_pool_destroy(pool);

@@ -112,9 +112,12 @@ def test_kernels_that_are_not_built_are_named_with_the_cure(tmp_path: Path, monk
     ("arch", "isa", "expected"),
     [
         ("x86_64", ["sse2", "avx", "avx2", "fma"], "x86_64-avx2"),
-        ("x86_64", ["avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vnni"], "x86_64-avx512"),
+        ("x86_64", ["avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vnni"], "x86_64-avx512vnni"),
+        ("x86_64", ["avx2", "fma", "avx512f", "avx512bw", "avx512vl"], "x86_64-avx512"),
+        ("x86_64", ["avx2", "fma", "avxvnni"], "x86_64-avxvnni"),
         ("x86_64", ["sse2", "avx"], "any-scalar"),
-        ("aarch64", ["neon", "dotprod"], "aarch64-neon"),
+        ("aarch64", ["neon", "dotprod"], "aarch64-neondot"),
+        ("aarch64", ["neon"], "aarch64-neon"),
         ("armv7l", [], "any-scalar"),
     ],
 )
