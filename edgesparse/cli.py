@@ -416,9 +416,7 @@ def virt_start(
     from edgesparse.boards.virt import Machine, ensure_image
 
     machine, image = Machine(), ensure_image(console.say, rebuild=rebuild)
-    state = machine.start(
-        image, cpu=cpu, counting=counting, keep=keep, network=network, progress=console.say
-    )
+    state = machine.start(image, cpu=cpu, counting=counting, keep=keep, network=network, progress=console.say)
     if as_json:
         console.print_json({**asdict(state), "ssh_config": str(machine.ssh_config)})
     else:

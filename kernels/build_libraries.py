@@ -61,7 +61,11 @@ ARCHITECTURES = {
             "avx512vnni": (*_AVX512, "-mavx512vnni"),
         },
     ),
-    "aarch64": Architecture(target="aarch64-linux-gnu.2.28", flags=("-mcpu=generic",), isa={"scalar": _SCALAR, "neon": (), "neondot": ("-mcpu=generic+dotprod",)}),
+    "aarch64": Architecture(
+        target="aarch64-linux-gnu.2.28",
+        flags=("-mcpu=generic",),
+        isa={"scalar": _SCALAR, "neon": (), "neondot": ("-mcpu=generic+dotprod",)},
+    ),
     "armv7l": Architecture(
         target="arm-linux-gnueabihf.2.28",
         flags=("-mcpu=generic+v7a+vfp3d16",),

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from edgesparse import patterns
 from edgesparse.errors import ModelError, RecipeError
-from edgesparse.patterns import NM, Block, Filter, Unstructured, mask, parse_pattern
+from edgesparse.patterns import NM, Block, Filter, Unstructured, mask, parse_pattern, zero_units
 
 # Few different values, so that ties are the rule rather than the exception.
 WEIGHTS = hnp.arrays(

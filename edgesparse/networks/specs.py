@@ -21,7 +21,8 @@ FAMILIES = {
 CONFORMING = ("mobilenetv1", "mobilenetv2")
 
 DENSE = "dense"
-# int8: activations too, quantised after the weights were made; its zeros are never stored sparsely, which no runtime reads.
+# int8: activations too, quantised after the weights were made; its zeros are never stored sparsely, which no runtime
+# reads.
 WEIGHT_TYPES = ("float32", "float16", "int8")
 
 _NETWORK = re.compile(r"(?P<family>[a-z]+[a-z0-9]*)-(?P<size>[0-9]{1,5})(?P<conforming>-conforming)?")

@@ -19,6 +19,7 @@ from edgesparse.boards.inventory import Board
 from edgesparse.boards.virt import Machine, ensure_image
 from edgesparse.boards.virt.qemu import CPU_MODELS
 from edgesparse.errors import EdgesparseError
+from edgesparse.networks.specs import WEIGHT_TYPES
 from edgesparse.quantity import millions
 from edgesparse.report.summary import Comparison, Row
 from kernels.bench.arm_bundle import make_bundle
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Boot, measure, print; the exit code says whether every cell passed its parity gate."""
     options = parser().parse_args(arguments)
     try:
-        rows = measure(options.model or MODELS, options.variant or VARIANTS, options.seed, options.cpu)
+        rows = measure(options.model or MODELS, options.variant or VARIANTS, options.seed, options.weights, options.cpu)
     except EdgesparseError as error:
         return fail(error)
     if options.json:
@@ -61,12 +62,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--model", action="append", help="mobilenetv2-224, mobilenetv1-224-conforming, …; repeatable")
     made.add_argument("--variant", action="append", help="unstructured-80, block-16x1-80, 2-of-4; repeatable")
     made.add_argument("--seed", type=int, default=0, help="of the models' random weights")
-    made.add_argument("--cpu", choices=CPU_MODELS, default=CPU_MODELS[0], help="only the first has dot products of bytes")
+    made.add_argument("--weights", choices=WEIGHT_TYPES, default="float32", help="int8: the activations too")
+    made.add_argument(
+        "--cpu", choices=CPU_MODELS, default=CPU_MODELS[0], help="only the first has dot products of bytes"
+    )
     made.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     return made
 
 
-def measure(models: Sequence[str], variants: Sequence[str], seed: int, cpu: str) -> list[Document]:
+def measure(models: Sequence[str], variants: Sequence[str], seed: int, weights: str, cpu: str) -> list[Document]:
     """A row for each model and variant, from a clean board of this run alone.
 
     Raises:
@@ -78,7 +82,7 @@ def measure(models: Sequence[str], variants: Sequence[str], seed: int, cpu: str)
         for number, model in enumerate(models):
             directory = Path(parent) / str(number)
             directory.mkdir()
-            bundles.append(make_bundle(directory, model, variants, seed))
+            bundles.append(make_bundle(directory, model, variants, seed, weights))
         machine = Machine(Path(parent) / "board")
         try:
             machine.start(image, cpu=cpu, counting=True, progress=say)

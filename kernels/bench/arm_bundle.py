@@ -21,19 +21,22 @@ from kernels.bench.files import find_model, say
 INPUTS = 2
 
 
-def make_bundle(directory: Path, network: str, variants: Sequence[str], seed: int = 0) -> Bundle:
+def make_bundle(
+    directory: Path, network: str, variants: Sequence[str], seed: int = 0, weights: str = "float32"
+) -> Bundle:
     """Write the dense network and its variants into an empty directory.
 
     Args:
         network: mobilenetv2-224, …
         variants: unstructured-80, block-16x1-80, …; dense is always among them.
         seed: of the weights.
+        weights: their type; with int8 the activations are int8 too.
 
     Raises:
         UsageError: no such network or variant. ModelError: it cannot be built.
     """
     zeros = {DENSE: Zeros(), **{str(each): each for each in map(parse_variant, variants)}}
-    specs = {name: Spec(parse_network(network), each, seed) for name, each in zeros.items()}
+    specs = {name: Spec(parse_network(network), each, seed, weights) for name, each in zeros.items()}
     samples: list[golden.Array] = []
     described = []
     for name, spec in specs.items():

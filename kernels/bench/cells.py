@@ -79,6 +79,13 @@ class TfliteCell:
         """Of one sample, without the batch of 1."""
         return tuple(int(size) for size in self._input["shape"][1:])
 
+    def samples(self, count: int, seed: int) -> list[Array]:
+        """Random inputs of the model's type, without the batch of 1: of unit variance, or all of int8's values."""
+        random, shape = np.random.default_rng(seed), (count, *self.input_shape)
+        if self._input["dtype"] == np.int8:
+            return list(random.integers(-128, 128, shape).astype(np.int8))
+        return list(random.standard_normal(shape, np.float32))
+
     def run(self, sample: Array) -> Array:
         self.interpreter.set_tensor(self._input["index"], sample[None])
         self.invoke()

@@ -33,7 +33,7 @@ def add_setting(made: argparse.ArgumentParser, rounds: int = 30, min_time: float
     """How to measure."""
     made.add_argument("--delegate", help="the library; the built one where not given")
     made.add_argument("--claim", action="append", choices=("auto", "all", "none"), help="default: auto and all")
-    made.add_argument("--isa", help="force the delegate's instruction set: scalar, avx2, avxvnni, avx512, avx512vnni, neon, neondot")
+    made.add_argument("--isa", help="force the delegate's instruction set: scalar, avx2, avx512vnni, neon, neondot, …")
     made.add_argument("--csr-file", choices=("sparse", "zeros"), default="sparse", help="which encoding csr gets")
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--runtime", choices=tuple(RUNTIMES), default="ai-edge-litert")

@@ -1,7 +1,7 @@
 """Everything that `make bench-kernels` measures, as tables or as one JSON document.
 
-Each kernel alone; whole models, csr against XNNPACK dense and sparse, every row in a process of its own; the delegate's
-overhead on a dense model; two threads against one; peak memory and loading.
+Each kernel alone; whole models, csr against XNNPACK dense and sparse, every row in a process of its own; int8 models,
+csr against XNNPACK's int8; the delegate's overhead on a dense model; two threads against one; peak memory and loading.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgesparse.errors import EdgesparseError
@@ -24,7 +25,9 @@ from kernels.bench.rows import Row, passed
 MODELS = ("mobilenetv1-224", "mobilenetv2-224", "resnet18-224", "resnet50-224", "mlp-4096")
 VARIANTS = ("unstructured-80", "unstructured-90", "block-16x1-50", "block-16x1-80", "block-16x1-90", "block-8x1-80",
             "2-of-4")  # fmt: skip
-PARTS = ("kernels", "models", "overhead", "scaling", "memory")
+INT8_MODELS = ("mobilenetv1-224", "mobilenetv2-224", "resnet50-224")
+INT8_VARIANTS = ("dense", "block-16x4-50", "block-16x4-80", "block-16x4-90")
+PARTS = ("kernels", "models", "int8", "overhead", "scaling", "memory")
 BEYOND = ("mobilenetv1-224", "block-16x1-80")  # what threads and memory are measured on, where it is asked for
 
 
@@ -70,15 +73,22 @@ def measure_parts(document: Document, options: argparse.Namespace) -> None:
 
 def summary(document: Document) -> list[str]:
     """Tables of speed-ups, then what may have spoilt them."""
-    rows: Sequence[Row] = document.get("models", ())
-    cells = dict.fromkeys(name for row in rows for name in row["cells"] if name != row["baseline"])
-    lines = [line for cell in cells for line in ["", *table.speedups(rows, cell)]]
+    lines: list[str] = []
+    for part in ("models", "int8"):
+        rows: Sequence[Row] = document.get(part, ())
+        cells = dict.fromkeys(name for row in rows for name in row["cells"] if name != row["baseline"])
+        lines += [line for cell in cells for line in ["", *table.speedups(rows, cell)]]
     return [*lines, "", *(f"! {warning}" for warning in document["warnings"])]
 
 
 def _models(options: argparse.Namespace) -> Iterator[Request]:
     for network, variant in itertools.product(options.model or MODELS, options.variant or VARIANTS):
         yield _request(options, network, variant, "compare")
+
+
+def _int8(options: argparse.Namespace) -> Iterator[Request]:
+    for network, variant in itertools.product(options.model or INT8_MODELS, options.variant or INT8_VARIANTS):
+        yield replace(_request(options, network, variant, "compare"), weights="int8")
 
 
 def _overhead(options: argparse.Namespace) -> Iterator[Request]:
@@ -94,6 +104,7 @@ def _beyond(mode: str, options: argparse.Namespace) -> Iterator[Request]:
 
 REQUESTS: dict[str, Callable[[argparse.Namespace], Iterable[Request]]] = {
     "models": _models,
+    "int8": _int8,
     "overhead": _overhead,
     "scaling": lambda options: _beyond("scaling", options),
     "memory": lambda options: _beyond("memory", options),

@@ -37,9 +37,10 @@ def speedups(rows: Iterable[Row], cell: str) -> list[str]:
         value = row["cells"].get(cell, {})
         found.setdefault(network, {})[zeros] = _short(value)
     columns = list(dict.fromkeys(zeros for by_zeros in found.values() for zeros in by_zeros))
-    header = f"{cell:<24}" + "".join(f"{zeros:>17}" for zeros in columns)
+    width = max(16, *(len(zeros) for zeros in columns)) + 1 if columns else 17
+    header = f"{cell:<24}" + "".join(f"{zeros:>{width}}" for zeros in columns)
     return [header] + [
-        f"{network:<24}" + "".join(f"{by_zeros.get(zeros, '-'):>17}" for zeros in columns)
+        f"{network:<24}" + "".join(f"{by_zeros.get(zeros, '-'):>{width}}" for zeros in columns)
         for network, by_zeros in found.items()
     ]
 
@@ -60,10 +61,10 @@ def kernels(rows: Iterable[Row]) -> list[str]:
     """The microbenchmark: what a kernel does per second, and what a dense one would have to."""
     lines = [f"{'kernel':<44}{'shape':<26}{'density':>8}{'GFLOP/s':>10}{'of peak':>9}{'dense-eq.':>11}"]
     for row in rows:
-        share = row["real_gflops"] / row["peak_gflops"] if row.get("peak_gflops") else 0.0
+        share = f"{row['real_gflops'] / row['peak_gflops']:.0%}" if row.get("peak_gflops") else "-"
         lines.append(
             f"{row['kernel']:<44}{_shape(row['shape']):<26}{row['density']:>8.2f}{row['real_gflops']:>10.1f}"
-            f"{share:>9.0%}{row['dense_equivalent_gflops']:>11.1f}"
+            f"{share:>9}{row['dense_equivalent_gflops']:>11.1f}"
         )
     return lines
 

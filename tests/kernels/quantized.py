@@ -1,4 +1,4 @@
-"""Small int8 graphs: weights as plain int8 tensors with zeros in them, scales that keep activations within their range."""
+"""Small int8 graphs: weights as plain int8 tensors with zeros in them, scales that keep activations in range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgesparse.convert.flatbuffer import schema
-from tests.kernels.graphs import Array, Graph, _extent
+from tests.kernels.graphs import Array, Graph
 
 INPUT = (0.03, -3)  # scale and zero point of the graph's input
 

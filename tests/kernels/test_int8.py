@@ -13,7 +13,6 @@ from tests.kernels.graphs import Graph
 from tests.kernels.quantized import MODELS, QuantizedGraph, QuantizedModel, make
 
 
-
 @cache
 def model_of(name: str) -> QuantizedModel:
     return MODELS[name]()

@@ -50,8 +50,12 @@ def test_the_real_program_reaches_no_more_than_the_peak() -> None:
         pytest.skip(f"{PROGRAM.name} is not built: make -C kernels")
     rows = run_micro(arguments=["--rounds", "2", "--shape", "mobilenet_v1 14"])
     assert {row["shape"]["name"] for row in rows} == {"mobilenet_v1 14"}
-    # The peak is a measurement too, and a busy machine disturbs both.
-    assert all(0 < row["real_gflops"] <= 1.5 * row["peak_gflops"] for row in rows)
+    assert all(row["real_gflops"] > 0 for row in rows)
+    # The peak is a measurement too, and a busy machine disturbs both. That of floats is none of int8.
+    floats = [row for row in rows if row["kernel"].startswith("es_f32_")]
+    assert 0 < len(floats) < len(rows)
+    assert all(row["real_gflops"] <= 1.5 * row["peak_gflops"] for row in floats)
+    assert all(row["peak_gflops"] is None for row in rows if row not in floats)
 
 
 def test_the_table_shows_the_share_of_the_peak() -> None:

@@ -234,7 +234,9 @@ class Machine:
             doing="Making the board's disk", timeout_s=60,
         )  # fmt: skip
 
-    def _launch(self, image: Image, *, cpu: str, counting: bool, network: bool) -> tuple[subprocess.Popen[bytes], State]:
+    def _launch(
+        self, image: Image, *, cpu: str, counting: bool, network: bool
+    ) -> tuple[subprocess.Popen[bytes], State]:
         port = _free_port()
         self.console.unlink(missing_ok=True)
         command = qemu.command(
