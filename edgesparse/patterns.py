@@ -199,8 +199,10 @@ def density(array: Array) -> float:
 
 def zero_units(array: Array, pattern: Pattern) -> float:
     """The share of units, blocks or filters, of a kernel, outputs first, that are all zero; of single weights else."""
+    if not array.size:
+        return 0.0
     kept = _any_in_unit(array != 0, pattern)
-    return float(1 - np.count_nonzero(kept) / kept.size) if kept.size else 0.0
+    return float(1 - np.count_nonzero(kept) / kept.size)
 
 
 def conforms(array: Array, pattern: Pattern) -> bool:

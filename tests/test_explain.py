@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from edgesparse.boards.types import BoardType, load_type
 from edgesparse.errors import ModelError, UsageError
 from edgesparse.explain import Explanation, explain
 from edgesparse.explain.runtimes import RUNTIMES
+from edgesparse.explain.storage import csr_bytes
 from edgesparse.report.explain_table import render
 from tests.explain_graphs import write_graphs
 
@@ -210,3 +212,31 @@ def test_what_is_refused(tmp_path: Path, graphs: dict[str, Path]) -> None:
         explain(graphs["fits"], PI, runtime="onnx")
     with pytest.raises(ModelError, match="nothing at"):
         explain(tmp_path / "no.tflite", PI)
+
+
+def test_int8_says_its_zero_blocks_what_it_costs_and_that_stock_runtimes_run_it_dense(tmp_path: Path) -> None:
+    from edgesparse.networks import write
+
+    file = tmp_path / "int8.tflite"
+    write("mlp-64", file, "block 4x4", 0.75, "zeros", weights="int8")
+    found = forecast(file, PI)
+    assert {summary.path for summary in found.summaries.values()} == {"dense"}
+    assert found.block_int8 == "4x4"
+    pruned = [each for each in found.operators if each.weights and each.zeros > 0.5]
+    assert pruned
+    assert all(each.zero_blocks == pytest.approx(0.75, abs=0.02) for each in pruned)
+    assert found.storage is not None
+    assert found.storage.file_bytes == file.stat().st_size
+    assert found.storage.zstd_bytes < found.storage.sparse_bytes < found.storage.file_bytes
+    assert [advice.backends for advice in found.advice] == [["xnnpack"]]
+    assert "under csr" in found.advice[0].text
+    console = Console(record=True, width=200)
+    console.print(render(found))
+    assert "no runtime would run it right" in " ".join(console.export_text().split())
+
+
+def test_csr_bytes_are_values_indices_and_row_pointers() -> None:
+    weights = np.zeros((8, 1, 1, 300), np.int8)
+    weights[:, 0, 0, :10] = 1
+    assert csr_bytes(weights) == 80 * (1 + 2) + 9
+    assert csr_bytes(weights[..., :200]) == 80 * (1 + 1) + 9

@@ -191,28 +191,34 @@ def ranking(comparison: Comparison) -> list[str]:
     Rows count whose accuracy is within ACCURACY_POINTS of the dense float model's, or unknown.
     """
     dense = comparison.variants[0].accuracy if comparison.variants else None
-    best: dict[tuple[str, bool], tuple[float, str]] = {}
+    best: dict[tuple[str, bool], tuple[VariantSummary, Row]] = {}
     for variant in comparison.variants:
         if dense is not None and variant.accuracy is not None and variant.accuracy < dense - ACCURACY_POINTS / 100:
             continue
         for row in variant.backends:
             kind = (variant.precision, variant.pattern != DENSE)
-            if row.median_ms is None or (kind in best and best[kind][0] <= row.median_ms):
-                continue
-            facts = f"{kilobytes(variant.bytes)}, {percent(variant.accuracy)} accurate"
-            best[kind] = (row.median_ms, f"{variant.name} under {row.backend}, {latency(row)} ms, {facts}")
+            if row.median_ms is not None and (kind not in best or row.median_ms < (best[kind][1].median_ms or 0)):
+                best[kind] = (variant, row)
     if len({precision for precision, _ in best}) < 2:
         return []
     within = f", within {ACCURACY_POINTS} points of dense's accuracy" if dense is not None else ""
-    baseline = best.get((FLOAT, False))
-    lines = [f"Fastest of each kind{within}:"]
-    for (precision, pruned), (median, text) in sorted(best.items(), key=lambda each: each[1][0]):
+    lines, baseline = [f"Fastest of each kind{within}:"], best.get((FLOAT, False))
+    ranked = sorted(best.items(), key=lambda each: each[1][1].median_ms or 0)
+    for place, ((precision, pruned), (variant, row)) in enumerate(ranked):
+        facts = [f"{latency(row)} ms", kilobytes(variant.bytes), f"{percent(variant.accuracy)} accurate"]
+        if baseline and (precision, pruned) != (FLOAT, False):
+            facts.append(f"{(baseline[1].median_ms or 0) / (row.median_ms or 1):.2f}x as fast as float32 dense")
+        if place and _alike(ranked[0][1][1], row):
+            facts.append("no difference to the first could be shown")
         kind_of = f"{precision} {'sparse' if pruned else 'dense'}"
-        ratio_to = (
-            f"; {baseline[0] / median:.2f}x as fast as float32 dense" if baseline and median != baseline[0] else ""
-        )
-        lines.append(f"{kind_of}: {text}{ratio_to}.")
+        lines.append(f"{kind_of}: {variant.name} under {row.backend}, {', '.join(facts)}.")
     return lines
+
+
+def _alike(one: Row, other: Row) -> bool:
+    """Whether the launches, paired by round, show no difference."""
+    by_round = [dict(enumerate(row.launch_medians_ms)) for row in (one, other)]
+    return stats.compare(*by_round).verdict == "no difference"
 
 
 def failures(comparison: Comparison) -> list[str]:

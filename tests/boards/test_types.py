@@ -77,8 +77,14 @@ def test_local_reads_proc(tmp_path: Path) -> None:
     board = load_type("local", proc=tmp_path)
     assert board.cpu == "Intel(R) N100"
     assert board.isa == ["sse2", "sse4_1", "avx", "avx2", "fma", "avxvnni"]
-    assert board.block == "8x1"
+    assert (board.block, board.block_int8) == ("8x1", "8x4")
     assert board.limits.memory_bytes == 16_384_000_000
+
+
+def test_every_type_names_blocks_of_its_vectors_for_floats_and_for_int8() -> None:
+    for board in list_types():
+        rows, columns = board.block_int8.split("x")
+        assert (rows, columns, "1") == (board.block.split("x")[0], "4", board.block.split("x")[1])
 
 
 def test_local_without_proc(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from edgesparse import stats
-from edgesparse.report.export import to_csv, to_json, to_markdown
+from edgesparse.report.export import ranking, to_csv, to_json, to_markdown
 from edgesparse.report.summary import Comparison, Row, summarise
 from edgesparse.report.terminal import render
 from edgesparse.store import Run
@@ -314,3 +315,28 @@ def test_markdown_is_a_table_and_a_list(troubled: Comparison) -> None:
     assert {line.count("|") for line in table} == {14}
     assert any("sparse → dense" in line for line in table)
     assert any(line.startswith("- **Warning:** Stored sparse") for line in lines)
+
+
+def test_the_fastest_of_each_kind_within_the_points_of_accuracy(make: Make) -> None:
+    comparison = make()
+    assert ranking(comparison) == []  # one type of weights: nothing to rank
+    dense, *others = comparison.variants
+    sparse = others[0]
+    variants = [
+        dense,
+        msgspec.structs.replace(dense, name="dense-int8", precision="int8"),
+        sparse,
+        msgspec.structs.replace(sparse, name="sparse-int8", precision="int8", accuracy=dense.accuracy),
+    ]
+    head, *lines = ranking(msgspec.structs.replace(comparison, variants=variants))
+    assert head == "Fastest of each kind, within 1.5 points of dense's accuracy:"
+    assert sorted(line.split(":")[0] for line in lines) == [
+        "float32 dense", "float32 sparse", "int8 dense", "int8 sparse",
+    ]  # fmt: skip
+    assert sum("as fast as float32 dense" in line for line in lines) == 3
+    twin = [line for line in lines if line.startswith(("int8 sparse", "float32 sparse"))]
+    assert "no difference to the first could be shown" in twin[1]
+    assert dense.accuracy is not None
+    worse = msgspec.structs.replace(variants[3], accuracy=dense.accuracy - 0.016)
+    left = ranking(msgspec.structs.replace(comparison, variants=[*variants[:3], worse]))
+    assert not any("int8 sparse" in line for line in left)
