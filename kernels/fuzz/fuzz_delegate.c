@@ -1,5 +1,7 @@
 /* Bytes -> a small model with any tensors, nodes, parameters and sparsity -> the delegate, from its creation to an inference
  * on it. Sizes that a machine could not hold are given as they come; what would only take long is not run. */
+#include <math.h>
+
 #include "../tests/fake_tflite.h"
 #include "sparsity.h"
 
@@ -22,10 +24,10 @@ static void ignore(const char *sentence)
 
 static tfl_delegate *make_delegate(bytes *b)
 {
-    static const char *const keys[] = {"claim", "isa", "threads", "plan", "nonsense", "claim", "claim", "claim"};
+    static const char *const keys[] = {"claim", "isa", "threads", "plan", "nonsense", "rounding", "claim", "claim"};
     static const char *const values[] = {"all",  "auto", "none",          "scalar",      "avx2", "2",
                                          "1",    "",     "x86_64-avx512", "armv7l-neon", "-3",   "99999999999999999999",
-                                         "neon", "aarch64-neon"};
+                                         "neon", "aarch64-neon", "fixed", "float"};
     const char *key[3], *value[3];
     const size_t count = take_below(b, 4);
     for (size_t i = 0; i < count; ++i) {
@@ -33,6 +35,21 @@ static tfl_delegate *make_delegate(bytes *b)
         value[i] = values[take_below(b, sizeof values / sizeof *values)];
     }
     return tflite_plugin_create_delegate(key, value, count, ignore);
+}
+
+/* Scales per tensor or channel, zero points, of any number and size. */
+static void take_quantization(fake_model *model, int tensor, bytes *b)
+{
+    static const float scales[] = {0.02f, 1.0f, 0.0f, -1.0f, 1e-30f, 1e30f, INFINITY, NAN};
+    float scale[32];
+    int zero[32];
+    const int scale_count = (int)take_below(b, 33);
+    for (int i = 0; i < scale_count; ++i)
+        scale[i] = scales[take_below(b, sizeof scales / sizeof *scales)];
+    const int zero_count = (int)take_below(b, 33);
+    for (int i = 0; i < zero_count; ++i)
+        zero[i] = take_number(b);
+    fake_quantization(model, tensor, scale, scale_count, zero, zero_count, (int)take_below(b, 5));
 }
 
 static void make_tensor(fake_model *model, bytes *b)
@@ -53,6 +70,8 @@ static void make_tensor(fake_model *model, bytes *b)
     }
     if (extra == 6)
         model->tensors[tensor].name = NULL;
+    if (type == TFL_INT8 && extra != 5)
+        take_quantization(model, tensor, b);
     if (allocation != TFL_MMAP_RO)
         return;
     if (extra >= 3 && extra <= 5) {
@@ -62,7 +81,7 @@ static void make_tensor(fake_model *model, bytes *b)
         free_sparsity(&s);
     }
     /* As many bytes as the shape says, or any number. */
-    size_t size = type == TFL_FLOAT16 ? 2 : 4;
+    size_t size = type == TFL_INT8 ? 1 : type == TFL_FLOAT16 ? 2 : 4;
     const int32_t lie = take_number(b);
     if (lie == 0)
         for (size_t d = 0; d < rank; ++d)
@@ -80,6 +99,9 @@ static void make_tensor(fake_model *model, bytes *b)
         if (type == TFL_INT32)
             memcpy(values + i, &number, 4);
     }
+    if (type == TFL_INT8 && density > 0)
+        for (size_t i = 0; i < size; ++i)
+            values[i] = i / 4 * 7 % 251 < density ? (uint8_t)(i * 37 % 255 - (density < 250 ? 127 : 128)) : 0;
     fake_data(model, tensor, values, size);
 }
 

@@ -98,7 +98,7 @@ static bool expand_seed(random_state *r, int half, seed *s)
 
 /* ---- models: as fuzz_delegate.c reads them ------------------------------------------------------------------------- */
 
-enum { FLOAT32 = 0, FLOAT16 = 3, INT32 = 4, CONSTANT = 0, COMPUTED = 1 };
+enum { FLOAT32 = 0, FLOAT16 = 3, INT32 = 4, INT8 = 5, CONSTANT = 0, COMPUTED = 1 };
 enum { CONV = 0, FC = 1, DENSIFY = 2, DEQUANTIZE = 3, PAD = 6, DEPTHWISE = 7, MEAN = 8, ADD = 9 };
 
 static void put_tensor(seed *s, int type, int allocation, const int32_t *shape, size_t rank)
@@ -253,6 +253,54 @@ static void block_seed(seed *s, size_t isa)
     put_byte(s, 1), put_number(s, 9);       /* then higher */
 }
 
+/* One scale and the zero point, or for weights as many scales as `channels`, the zero point 0. */
+static void put_int8(seed *s, int allocation, const int32_t *shape, size_t rank, size_t channels, size_t dimension,
+                     int32_t zero)
+{
+    put_byte(s, INT8);
+    put_byte(s, (size_t)allocation);
+    put_numbers(s, shape, rank);
+    put_byte(s, 0);
+    put_byte(s, channels);
+    for (size_t i = 0; i < channels; ++i)
+        put_byte(s, 0);
+    put_byte(s, 1), put_number(s, zero);
+    put_byte(s, dimension);
+    if (allocation == CONSTANT) {
+        put_number(s, 0);
+        put_byte(s, 60);
+    }
+}
+
+/* conv 1x1 -> depthwise -> ADD the conv's output -> conv 3x3, all int8. */
+static void int8_seed(seed *s, size_t isa, bool fixed)
+{
+    const int32_t picture[] = {1, 4, 5, 16}, a[] = {16, 1, 1, 16}, d[] = {1, 3, 3, 16}, c[] = {8, 3, 3, 16};
+    const int32_t last[] = {1, 2, 3, 8}, bias_shape[] = {16}, bias[16] = {0, 100, -100};
+    put_byte(s, 3);
+    put_byte(s, 0), put_byte(s, 0);         /* claim=all */
+    put_byte(s, 1), put_byte(s, isa);
+    put_byte(s, 5), put_byte(s, fixed ? 14 : 15);
+    put_byte(s, 0);
+    put_byte(s, 9);
+    put_int8(s, COMPUTED, picture, 4, 1, 0, -3);        /* 0 */
+    put_int8(s, CONSTANT, a, 4, 16, 0, 0);              /* 1 */
+    put_int8(s, CONSTANT, d, 4, 16, 3, 0);              /* 2 */
+    put_int8(s, CONSTANT, c, 4, 1, 0, 0);               /* 3 */
+    put_ints(s, bias_shape, 1, bias, 16);               /* 4 */
+    put_int8(s, COMPUTED, picture, 4, 1, 0, 5);         /* 5: conv */
+    put_int8(s, COMPUTED, picture, 4, 1, 0, 0);         /* 6: depthwise */
+    put_int8(s, COMPUTED, picture, 4, 1, 0, 7);         /* 7: sum */
+    put_int8(s, COMPUTED, last, 4, 1, 0, 1);            /* 8 */
+    put_byte(s, 4);
+    put_node(s, CONV, (const int32_t[]){0, 1, 4}, 3, 5, (const int32_t[]){1, 1, 1, 3, 1, 1}, 6);
+    put_node(s, DEPTHWISE, (const int32_t[]){5, 2, 4}, 3, 6, (const int32_t[]){1, 1, 1, 1, 1, 1, 1}, 7);
+    put_node(s, ADD, (const int32_t[]){6, 5}, 2, 7, (const int32_t[]){1}, 1);
+    put_node(s, CONV, (const int32_t[]){7, 3}, 2, 8, (const int32_t[]){2, 1, 1, 0, 1, 1}, 6);
+    put_number(s, 8);
+    put_byte(s, 1), put_number(s, 9);       /* then higher */
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -280,6 +328,11 @@ int main(int argc, char **argv)
     for (size_t isa = 3; isa < 5; ++isa) {
         seed s = {.size = 0};
         block_seed(&s, isa);
+        write_seed(argv[1], "fuzz_delegate", number++, &s);
+    }
+    for (size_t n = 0; n < 4; ++n) {
+        seed s = {.size = 0};
+        int8_seed(&s, 3 + n % 2, n / 2);
         write_seed(argv[1], "fuzz_delegate", number++, &s);
     }
     return 0;

@@ -228,6 +228,28 @@ void fake_sparsity(fake_model *model, int tensor, const es_sparsity *from)
     model->tensors[tensor].sparsity = to;
 }
 
+void fake_quantization(fake_model *model, int tensor, const float *scales, int scale_count, const int *zeros, int zero_count,
+                       int dimension)
+{
+    tfl_affine_quantization *to = checked(calloc(1, sizeof *to));
+    to->scale = checked(malloc(sizeof *to->scale + (size_t)scale_count * sizeof *scales));
+    to->scale->size = scale_count;
+    memcpy(to->scale->data, scales, (size_t)scale_count * sizeof *scales);
+    to->zero_point = fake_array(zero_count, zeros);
+    to->quantized_dimension = dimension;
+    model->tensors[tensor].quantization.type = TFL_AFFINE;
+    model->tensors[tensor].quantization.params = to;
+}
+
+static void free_quantization(tfl_affine_quantization *quantization)
+{
+    if (quantization == NULL)
+        return;
+    free(quantization->scale);
+    free(quantization->zero_point);
+    free(quantization);
+}
+
 static void free_sparsity(tfl_sparsity *sparsity)
 {
     if (sparsity == NULL)
@@ -259,6 +281,7 @@ void fake_free(fake_model *model)
         free(model->tensors[i].dims);
         free(model->tensors[i].data);
         free_sparsity(model->tensors[i].sparsity);
+        free_quantization(model->tensors[i].quantization.params);
     }
     free(model->plan);
     free(model);

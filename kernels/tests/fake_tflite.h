@@ -41,6 +41,8 @@ int fake_node_add(fake_model *model, int code, int input_count, const int *input
                   size_t params_bytes);
 void fake_data(fake_model *model, int tensor, const void *data, size_t bytes);
 void fake_sparsity(fake_model *model, int tensor, const es_sparsity *sparsity);
+void fake_quantization(fake_model *model, int tensor, const float *scales, int scale_count, const int *zeros, int zero_count,
+                       int dimension);
 
 /* The delegate's Prepare; then each island's prepare, and memory for all tensors that have a size and no data. */
 tfl_status fake_apply(fake_model *model, tfl_delegate *delegate);
