@@ -9,6 +9,7 @@ import pytest
 
 from edgesparse.boards.types import cpu_name, devices_dir, instruction_sets, list_types, load_type, type_names
 from edgesparse.errors import UsageError
+from edgesparse.recipe import named_recipes
 
 GOOD = """
 description = "a board"
@@ -81,10 +82,9 @@ def test_local_reads_proc(tmp_path: Path) -> None:
     assert board.limits.memory_bytes == 16_384_000_000
 
 
-def test_every_type_names_blocks_of_its_vectors_for_floats_and_for_int8() -> None:
+def test_every_type_names_an_int8_block_that_a_recipe_ships_for() -> None:
     for board in list_types():
-        rows, columns = board.block_int8.split("x")
-        assert (rows, columns, "1") == (board.block.split("x")[0], "4", board.block.split("x")[1])
+        assert f"block-{board.block_int8}-80-int8" in named_recipes()
 
 
 def test_local_without_proc(tmp_path: Path) -> None:
