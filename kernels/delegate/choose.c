@@ -43,10 +43,24 @@ static es_status weigh(const es_options *options, const buffers *room, es_choice
 /* The model errs by a few per cent; a claim that gains less than that is not worth breaking XNNPACK's graph. */
 static const double least_gain = 1.08;
 
+/* Zeros that a kernel skips: single ones of floats, of int8, where some are everywhere by chance, whole blocks. */
+static bool has_zeros(const es_choice *choice)
+{
+    const es_zeros *z = &choice->zeros;
+    if (z->type != ES_INT8)
+        return z->nonzeros < z->rows * z->columns;
+    const size_t blocks[] = {z->blocks16, z->blocks8, z->blocks4}, heights[] = {16, 8, 4};
+    const int which = choice->decision.format - ES_BSR16X4;
+    if (which < 0 || which > 2)
+        return false;
+    const size_t in_c = (size_t)choice->operator_.conv.in_c, quads = z->columns / in_c * ((in_c + 3) / 4);
+    return blocks[which] < (z->rows + heights[which] - 1) / heights[which] * quads;
+}
+
 static void settle(const es_options *options, es_choice *choice)
 {
     const double gain = choice->decision.dense_us / choice->decision.sparse_us;
-    const bool zeros = choice->zeros.nonzeros < choice->zeros.rows * choice->zeros.columns;
+    const bool zeros = has_zeros(choice);
     choice->claimed = options->claim == ES_CLAIM_ALL || (options->claim == ES_CLAIM_AUTO && zeros && gain > least_gain);
     char *reason = choice->reason;
     const size_t length = sizeof choice->reason;
@@ -55,7 +69,7 @@ static void settle(const es_options *options, es_choice *choice)
     else if (options->claim == ES_CLAIM_ALL)
         snprintf(reason, length, "claimed, as asked");
     else if (!zeros)
-        snprintf(reason, length, "its weights hold no zeros");
+        snprintf(reason, length, choice->zeros.type == ES_INT8 ? "its weights hold no blocks of zeros" : "its weights hold no zeros");
     else if (choice->claimed)
         snprintf(reason, length, "predicted to be %.2f times as fast as dense", gain);
     else
