@@ -68,8 +68,11 @@ static void settle(const es_options *options, es_choice *choice)
         snprintf(reason, length, "nothing is claimed, as asked");
     else if (options->claim == ES_CLAIM_ALL)
         snprintf(reason, length, "claimed, as asked");
+    else if (!zeros && choice->zeros.type == ES_INT8)
+        snprintf(reason, length, "%.0f %% zeros, but no block of %s that a kernel could skip", 100 * (1 - choice->density),
+                 choice->decision.format == ES_BSR16X4 ? "16x4" : choice->decision.format == ES_BSR8X4 ? "8x4" : "4x4");
     else if (!zeros)
-        snprintf(reason, length, choice->zeros.type == ES_INT8 ? "its weights hold no blocks of zeros" : "its weights hold no zeros");
+        snprintf(reason, length, "its weights hold no zeros");
     else if (choice->claimed)
         snprintf(reason, length, "predicted to be %.2f times as fast as dense", gain);
     else
@@ -280,7 +283,7 @@ static double now_ms(void)
 
 static bool has_kernel(const es_options *options, const es_operator *op)
 {
-    if (op->type != ES_INT8)
+    if (op->type != ES_INT8 || op->kind == ES_KIND_PAD)
         return true;
     if (op->quantization.fixed_point)
         return false;               /* those of the neighbours round as XNNPACK does */

@@ -340,7 +340,8 @@ static void run_step(es_delegate *delegate, const step *s, const void *a, const 
     case ES_KIND_PAD:
         es_pad(delegate->pool,
                &(es_padding){.images = (size_t)conv->batch, .in_h = (size_t)conv->in_h, .in_w = (size_t)conv->in_w,
-                             .channels = channels, .top = (size_t)conv->pad_top, .left = (size_t)conv->pad_left,
+                             .channels = channels, .top = (size_t)conv->pad_top, .left = (size_t)conv->pad_left, .bytes = s->operator_.type == ES_INT8,
+                             .zero = (int8_t)s->operator_.quantization.output_zero,
                              .out_h = (size_t)conv->out_h, .out_w = (size_t)conv->out_w},
                a, y);
         break;

@@ -311,6 +311,16 @@ static const char *read_quantization(const tfl_tensor *input, const tfl_tensor *
     return NULL;
 }
 
+/* What an int8 frame is filled with. */
+static const char *read_zero(const tfl_tensor *output, es_operator *op)
+{
+    const float *scale;
+    size_t count;
+    return es_tensor_quantization(output, 0, 1, &scale, &count, &op->quantization.output_zero)
+               ? NULL
+               : "its quantisation is not TFLite's for int8";
+}
+
 static const char *read_addition(const tfl_tensor *a, const tfl_tensor *b, const tfl_tensor *y, es_operator *op)
 {
     es_add_s8_scales *s = &op->addition;
@@ -343,7 +353,7 @@ const char *es_operator_read(const es_graph *graph, size_t place, es_operator *o
     op->type = input->type == TFL_INT8 ? ES_INT8 : ES_FLOAT32;
     if ((input->type != TFL_FLOAT32 && input->type != TFL_INT8) || output->type != input->type)
         return "its input and output are not both float32, nor both int8";
-    if (op->type == ES_INT8 && (op->kind == ES_KIND_MEAN || op->kind == ES_KIND_PAD))
+    if (op->type == ES_INT8 && op->kind == ES_KIND_MEAN)
         return "there is no int8 kernel for it";
     if (input->allocation_type == TFL_DYNAMIC || output->allocation_type == TFL_DYNAMIC)
         return "its size is known only while it runs";
@@ -373,6 +383,8 @@ const char *es_operator_read(const es_graph *graph, size_t place, es_operator *o
     refusal = has_weights(op->kind) ? read_constants(graph, node, op, constants) : NULL;
     if (refusal != NULL || op->type != ES_INT8)
         return refusal;
+    if (op->kind == ES_KIND_PAD)
+        return same_type(input, output) ? read_zero(output, op) : "it changes its input's scale";
     if (op->kind == ES_KIND_ADD)
         return read_addition(input, es_graph_tensor(graph, node->inputs, 1), output, op);
     return read_quantization(input, es_graph_tensor(graph, node->inputs, 1), output, op);

@@ -237,10 +237,12 @@ void es_add_s8(const es_isa *isa, es_pool *pool, const es_add_s8_scales *scales,
 typedef struct es_padding {
     size_t images, in_h, in_w, channels;
     size_t top, left, out_h, out_w;     /* out_w > left */
+    bool bytes;                         /* int8 and not floats; */
+    int8_t zero;                        /* then what the frame is filled with */
 } es_padding;
 
 /* Each picture of x in a frame of zeros, or cut off where the frame ends. */
-void es_pad(es_pool *pool, const es_padding *frame, const float *x, float *y);
+void es_pad(es_pool *pool, const es_padding *frame, const void *x, void *y);
 
 /* ---- threads --------------------------------------------------------------------------------------------------- */
 

@@ -107,8 +107,8 @@ void es_mean(const es_isa *isa, es_pool *pool, const float *x, float *y, size_t 
 
 typedef struct pad {
     es_padding frame;
-    const float *x;
-    float *y;
+    const char *x;
+    char *y;
 } pad;
 
 static void pad_row(void *context, size_t index, size_t thread)
@@ -116,21 +116,21 @@ static void pad_row(void *context, size_t index, size_t thread)
     (void)thread;
     const pad *p = context;
     const es_padding *f = &p->frame;
-    const size_t channels = f->channels, row_floats = f->out_w * channels;
+    const size_t pixel = f->channels * (f->bytes ? sizeof(int8_t) : sizeof(float)), row_bytes = f->out_w * pixel;
+    const int fill = f->bytes ? f->zero : 0;
     const size_t image = index / f->out_h, row = index % f->out_h;
-    float *to = p->y + index * row_floats;
+    char *to = p->y + index * row_bytes;
     if (row < f->top || row - f->top >= f->in_h) {
-        memset(to, 0, row_floats * sizeof *to);
+        memset(to, fill, row_bytes);
         return;
     }
     const size_t copied = es_min(f->in_w, f->out_w - f->left);
-    memset(to, 0, f->left * channels * sizeof *to);
-    memcpy(to + f->left * channels, p->x + (image * f->in_h + row - f->top) * f->in_w * channels,
-           copied * channels * sizeof *to);
-    memset(to + (f->left + copied) * channels, 0, (f->out_w - f->left - copied) * channels * sizeof *to);
+    memset(to, fill, f->left * pixel);
+    memcpy(to + f->left * pixel, p->x + (image * f->in_h + row - f->top) * f->in_w * pixel, copied * pixel);
+    memset(to + (f->left + copied) * pixel, fill, (f->out_w - f->left - copied) * pixel);
 }
 
-void es_pad(es_pool *pool, const es_padding *frame, const float *x, float *y)
+void es_pad(es_pool *pool, const es_padding *frame, const void *x, void *y)
 {
     pad p = {.frame = *frame, .x = x, .y = y};
     es_pool_run(pool, pad_row, &p, frame->images * frame->out_h);
