@@ -383,7 +383,7 @@ def networks_build(
     encoding: Annotated[
         str | None, typer.Option("--encoding", help="sparse, or zeros: plain zeros in dense tensors.")
     ] = None,
-    weights: Annotated[str, typer.Option("--weights", help="float32 or float16.")] = "float32",
+    weights: Annotated[str, typer.Option("--weights", help="float32, float16 or int8.")] = "float32",
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same weights.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -33,7 +33,7 @@ def test_build_writes_the_file_that_was_asked_for(built: Build, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["mlp-0"], ["mlp-48", "--pattern", "unstructured"], ["mlp-48", "--weights", "int8"]]
+    "arguments", [["mlp-0"], ["mlp-48", "--pattern", "unstructured"], ["mlp-48", "--weights", "float8"]]
 )
 def test_what_there_is_not_is_refused(arguments: list[str], tmp_path: Path) -> None:
     done = runner.invoke(app, ["networks", "build", *arguments, "-o", str(tmp_path / "model.tflite")])
