@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgesparseError as error:
         return fail(error)
     if options.json:
-        print_json({"format": FORMAT, "kind": "arm64-instructions", "emulated": True, "rows": rows})
+        print_json({"format": FORMAT, "kind": "arm64-instructions", "emulated": True, "cpu": options.cpu, "rows": rows})
     else:
-        print("\n".join(table(rows)))
+        print("\n".join(table(rows, options.cpu)))
     return 0 if all(cell["status"] == "ok" for row in rows for cell in row["cells"].values()) else 1
 
 
@@ -136,11 +136,11 @@ def _counted(row: Row) -> float | None:
     return row.instructions.per_inference if row.instructions else None
 
 
-def table(rows: Sequence[Document]) -> list[str]:
+def table(rows: Sequence[Document], cpu: str = CPU_MODELS[0]) -> list[str]:
     """A line for each model and variant: millions of instructions, and shares of XNNPACK's on the dense file."""
     form = "{:<28}{:<18}{:>9}{:>10}{:>9}{:>10}{:>9}  {}"
     lines = [
-        "Millions of instructions for one inference, one thread, emulated Cortex-A76. Instructions are not latency.",
+        f"Millions of instructions for one inference, one thread, emulated {cpu.title()}. Instructions are not latency.",
         form.format("model", "zeros", "XNNPACK", "XNNPACK", "of", "csr", "of", "target for csr").rstrip(),
         form.format("", "", "dense", "sparse", "dense", "", "dense", "").rstrip(),
     ]
