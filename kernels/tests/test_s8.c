@@ -265,6 +265,56 @@ static void test_extremes(const es_isa *isa, es_format format)
         }
 }
 
+/* ---- every micro-kernel of a table ------------------------------------------------------------------------------------ */
+
+/* One tile of S segments of M pixels, called as the runner calls it. */
+static void run_tile(const es_op *op, const layer *l, es_tile_kernel kernel, size_t segments, size_t pixels)
+{
+    const size_t count = segments * pixels, channels = op->channels, rows = op->rows, in_c = (size_t)l->conv.in_c;
+    es_conv conv = l->conv;
+    conv.in_w = conv.out_w = (int32_t)count;
+    int8_t *x = room(count * in_c), *wanted = room(count * rows);
+    guarded picture = guarded_allocate(count * channels * op->x_bytes, 2, AT_END), y = guarded_allocate(count * rows, 1, AT_END);
+    for (size_t i = 0; i < count * in_c; ++i)
+        x[i] = random_byte();
+    op->isa->s8->convert(x, picture.data, count * in_c, op->input_zero);
+    kernel(&(es_tile){
+        .x = picture.data, .x_pixel = (ptrdiff_t)channels, .x_segment = (ptrdiff_t)(pixels * channels),
+        .y = y.data, .y_pixel = (ptrdiff_t)rows, .y_segment = (ptrdiff_t)(pixels * rows),
+        .last = op->block_rows, .rows = rows, .bias = op->bias, .weights = op->bsr.values, .row_start = op->bsr.row_start,
+        .offsets = op->bsr.offsets, .scale = op->scale, .output = es_op_bounds(op), .factors = op->factors,
+    });
+    reference(l, &conv, x, wanted);
+    CHECK(memcmp(y.data, wanted, count * rows) == 0, "%s, tile %zux%zu", op->kernel, segments, pixels);
+    CHECK(guarded_free(&picture) && guarded_free(&y), "%s, tile %zux%zu wrote beside its memory", op->kernel, segments, pixels);
+    free(x), free(wanted);
+}
+
+static size_t test_tiles(const es_isa *isa, es_format format)
+{
+    const es_tile_kernels *table = es_tile_table(isa, format, ES_WIDE);
+    const int32_t height = (int32_t)es_block_rows(isa, format), out_c[] = {1, height, 2 * height + height / 2 + 1};
+    static const double densities[] = {0, 0.4, 1};
+    size_t kernels = 0;
+    CHECK(table->of[0][0] != NULL);
+    for (size_t s = 1; s <= ES_MAX_S; ++s)
+        for (size_t m = 1; m <= ES_MAX_M; ++m) {
+            if (table->of[s - 1][m - 1] == NULL)
+                continue;
+            CHECK(s > 1 || m == 1 || table->of[0][m - 2] != NULL, "%s: a gap below 1x%zu", isa->name, m);
+            ++kernels;
+            for (size_t n = 0; n < 9; ++n) {
+                layer l = make_layer(&(shape){1, 1, 1, 28, out_c[n / 3], 1, 1, 1, 1, VALID}, (size_t)height, densities[n % 3]);
+                es_op *op = create(isa, format, &l);
+                if (op != NULL)
+                    run_tile(op, &l, table->of[s - 1][m - 1], s, m);
+                es_op_destroy(op);
+                free_layer(&l);
+            }
+        }
+    return kernels;
+}
+
 /* ---- dense neighbours ----------------------------------------------------------------------------------------------- */
 
 static void reference_depthwise(const layer *l, const es_conv *c, const int8_t *x, int8_t *y)
@@ -448,6 +498,7 @@ int main(void)
     const es_isa *isas[MOST_ISAS];
     const size_t count = usable_isas(isas);
     static const double densities[] = {0, 0.1, 0.5, 1};
+    size_t kernels = 0;
     es_pool *pool;
     if (es_pool_create(3, &pool) != ES_OK)
         return 1;
@@ -470,13 +521,13 @@ int main(void)
             test_reshape(isas[i], format, 1, 20);
             test_reshape(isas[i], format, 3, 20);
             test_reshape(isas[i], format, 3, 18);
+            kernels += test_tiles(isas[i], format);
             test_extremes(isas[i], format);
             test_fixed_point(isas[i], format);
         }
     }
     es_pool_destroy(pool);
     char what[80];
-    snprintf(what, sizeof what, "int8: %zu instruction sets, %d formats, %d shapes", count,
-             (int)(ES_FORMAT_COUNT - ES_FLOAT_FORMATS), (int)SHAPES);
+    snprintf(what, sizeof what, "int8: %zu instruction sets, %zu micro-kernels, %d shapes", count, kernels, (int)SHAPES);
     return check_report(what);
 }
