@@ -202,6 +202,19 @@ static bool reads(const es_choice *choice, int tensor)
     return choice->operator_.inputs[0] == tensor || choice->operator_.inputs[1] == tensor;
 }
 
+/* A dense int8 convolution that these kernels run faster by itself: XNNPACK fills up the inputs of a tap, so that the three of
+ * a picture cost as much as eight. Only beside sparse operators: a model without any is left alone. */
+static bool pays_alone(const es_choices *choices, const es_choice *choice)
+{
+    if (choice->operator_.type != ES_INT8 || choice->decision.format == ES_FORMAT_NONE ||
+        choice->decision.dense_us < least_gain * choice->decision.sparse_us)
+        return false;
+    for (size_t i = 0; i < choices->count; ++i)
+        if (choices->all[i].claimed && !choices->all[i].neighbour)
+            return true;
+    return false;
+}
+
 /* Edges to operators that are claimed, less those to operators that are not. */
 static int edges_saved(const es_graph *graph, const es_choices *choices, const es_choice *choice)
 {
@@ -213,7 +226,7 @@ static int edges_saved(const es_graph *graph, const es_choices *choices, const e
         if (other->claimed && other->operator_.kind != ES_KIND_PAD)
             inside += reads(other, choice->operator_.output) + reads(choice, other->operator_.output);
     }
-    return inside == 0 ? INT_MIN / 2 : 2 * inside - all;
+    return inside == 0 && !pays_alone(choices, choice) ? INT_MIN / 2 : 2 * inside - all;
 }
 
 /* What the operator itself would gain, microseconds; what its edges save comes on top. */
@@ -269,7 +282,9 @@ static void claim_neighbours(const es_graph *graph, const es_options *options, i
             choice->claimed = choice->neighbour = found = true;
             name_plain(options, choice);
             snprintf(choice->reason, sizeof choice->reason, "%s",
-                     pad ? "done by the convolutions behind it" : "taken with the claimed operators around it");
+                     pad ? "done by the convolutions behind it"
+                     : edges_saved(graph, choices, choice) < 0 ? "dense, and faster here than in XNNPACK"
+                                                               : "taken with the claimed operators around it");
         }
     }
 }
