@@ -13,6 +13,7 @@
 /* int8: blocks are four inputs wide. */
 typedef struct cost_s8 {
     double dense;               /* multiply-adds per cycle of XNNPACK's kernel */
+    double output;              /* cycles of that for each output, to add up, scale, round and store */
     double block[3];            /* as below */
     double tile[3];
     double block_visit, row_visit;
@@ -78,28 +79,28 @@ typedef struct cost {
 
 static const cost costs[] = {
     {.target = "x86_64-avx512vnni", F32_AVX512,
-     .s8 = {.dense = 165, .block = {0.5}, .tile = {27}, .block_visit = 1.0, .row_visit = 60, .convert = 0.03,
+     .s8 = {.dense = 180, .output = 0.17, .block = {0.5}, .tile = {27}, .block_visit = 1.0, .row_visit = 50, .convert = 0.03,
             .depthwise_gain = 1.0, .tap = 8}},
     {.target = "x86_64-avx512", F32_AVX512,
-     .s8 = {.dense = 28, .block = {0, 1.2}, .tile = {0, 12}, .block_visit = 1.5, .row_visit = 45, .convert = 0.1,
+     .s8 = {.dense = 28, .output = 0.3, .block = {0, 1.2}, .tile = {0, 12}, .block_visit = 1.5, .row_visit = 45, .convert = 0.1,
             .depthwise_gain = 0.4, .tap = 8}},
     {.target = "x86_64-avxvnni", F32_AVX2,
-     .s8 = {.dense = 75, .block = {0, 0.6}, .tile = {0, 12}, .block_visit = 1.0, .row_visit = 45, .convert = 0.05,
+     .s8 = {.dense = 80, .output = 0.35, .block = {0, 0.6}, .tile = {0, 12}, .block_visit = 1.0, .row_visit = 45, .convert = 0.05,
             .depthwise_gain = 1.2, .tap = 8}},
     {.target = "x86_64-avx2", F32_AVX2,
-     .s8 = {.dense = 13, .block = {0, 1.2}, .tile = {0, 12}, .block_visit = 1.5, .row_visit = 45, .convert = 0.1,
+     .s8 = {.dense = 13.5, .output = 0.4, .block = {0, 1.2}, .tile = {0, 12}, .block_visit = 1.5, .row_visit = 45, .convert = 0.1,
             .depthwise_gain = 0.9, .tap = 8}},
     {.target = "aarch64-neondot", F32_AARCH64,
-     .s8 = {.dense = 24.6, .block = {2.6, 1.6, 1.1}, .tile = {6, 12, 16}, .block_visit = 4, .row_visit = 60, .convert = 0.03,
+     .s8 = {.dense = 26, .output = 0.7, .block = {2.6, 1.6, 1.1}, .tile = {6, 12, 16}, .block_visit = 4, .row_visit = 80, .convert = 0.03,
             .depthwise_gain = 0.7, .tap = 4}},
     {.target = "aarch64-neon", F32_AARCH64,
-     .s8 = {.dense = 8, .block = {7.5, 4.0, 2.5}, .tile = {5, 12, 16}, .block_visit = 5, .row_visit = 70, .convert = 0.03,
+     .s8 = {.dense = 8, .output = 1.2, .block = {7.5, 4.0, 2.5}, .tile = {5, 12, 16}, .block_visit = 5, .row_visit = 85, .convert = 0.03,
             .depthwise_gain = 0, .tap = 8}},
     {.target = "armv7l-neon", F32_ARMV7L,
-     .s8 = {.dense = 7, .block = {9.0, 5.0, 3.0}, .tile = {2, 4, 8}, .block_visit = 5, .row_visit = 80, .convert = 0.03,
+     .s8 = {.dense = 7, .output = 1.5, .block = {9.0, 5.0, 3.0}, .tile = {2, 4, 8}, .block_visit = 5, .row_visit = 90, .convert = 0.03,
             .depthwise_gain = 0, .tap = 8}},
     {.target = "any-scalar", F32_SCALAR,
-     .s8 = {.dense = 8, .block = {0, 0, 10}, .tile = {0, 0, 1}, .block_visit = 5, .row_visit = 80, .convert = 0.1,
+     .s8 = {.dense = 8, .output = 1.0, .block = {0, 0, 10}, .tile = {0, 0, 1}, .block_visit = 5, .row_visit = 80, .convert = 0.1,
             .depthwise_gain = 0.01, .tap = 1}},
 };
 enum { COUNT = sizeof costs / sizeof *costs };
@@ -208,7 +209,8 @@ static void decide_s8(const cost *c, const es_conv *conv, const es_zeros *zeros,
     const double rows = (double)zeros->rows, columns = (double)zeros->columns;
     const double blocks[] = {(double)zeros->blocks16, (double)zeros->blocks8, (double)zeros->blocks4};
     const double walked = ceil_div(conv->in_c, c->s8.tap) * c->s8.tap / conv->in_c;
-    const double dense = larger(rows * columns * walked * (double)es_pixels(conv) / c->s8.dense, load_cycles(c, rows * columns));
+    const double multiply = rows * (columns * walked / c->s8.dense + c->s8.output) * (double)es_pixels(conv);
+    const double dense = larger(multiply, load_cycles(c, rows * columns));
     *decision = (es_decision){.format = ES_FORMAT_NONE, .dense_us = dense / cycles_per_us};
     for (int which = 0; which < 3; ++which)
         if (c->s8.block[which] > 0)
