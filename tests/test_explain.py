@@ -218,10 +218,10 @@ def test_int8_says_its_zero_blocks_what_it_costs_and_that_stock_runtimes_run_it_
     from edgesparse.networks import write
 
     file = tmp_path / "int8.tflite"
-    write("mlp-64", file, "block 4x4", 0.75, "zeros", weights="int8")
+    write("mlp-64", file, "block 16x4", 0.75, "zeros", weights="int8")
     found = forecast(file, PI)
     assert {summary.path for summary in found.summaries.values()} == {"dense"}
-    assert found.block_int8 == "4x4"
+    assert found.block_int8 == "16x4"
     pruned = [each for each in found.operators if each.weights and each.zeros > 0.5]
     assert pruned
     assert all(each.zero_blocks == pytest.approx(0.75, abs=0.02) for each in pruned)
