@@ -140,7 +140,7 @@ def table(rows: Sequence[Document], cpu: str = CPU_MODELS[0]) -> list[str]:
     """A line for each model and variant: millions of instructions, and shares of XNNPACK's on the dense file."""
     form = "{:<28}{:<18}{:>9}{:>10}{:>9}{:>10}{:>9}  {}"
     lines = [
-        f"Millions of instructions for one inference, one thread, emulated {cpu.title()}. Instructions are no latency.",
+        f"Millions of instructions for one inference, one thread, emulated {cpu.title()}; that is not latency.",
         form.format("model", "zeros", "XNNPACK", "XNNPACK", "of", "csr", "of", "target for csr").rstrip(),
         form.format("", "", "dense", "sparse", "dense", "", "dense", "").rstrip(),
     ]
