@@ -4,6 +4,9 @@ BOARD  ?= local
 HOST   ?=
 BUNDLE ?= build/demo/bundle
 
+# Where this is set, each of the many processes that tests start would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV       := .venv
 EDGESPARSE := $(VENV)/bin/edgesparse
 BOARD_ARGS := --board $(BOARD) $(if $(HOST),--host $(HOST))
@@ -15,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 UV     ?= $(shell command -v uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo deploy bench report test check bench-agent bench-kernels bench-peers board board-stop bench-arm lock clean
+.PHONY: help setup kernels demo lab deploy bench report test test-faults check bench-agent bench-sampling bench-many bench-kernels bench-peers board board-stop bench-arm lock clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -44,6 +47,9 @@ endif
 demo: setup  ## the whole path on this machine: train, prune four ways, convert, deploy, measure, compare
 	$(EDGESPARSE) demo --out build/demo
 
+lab: setup  ## the hands-on: six patterns of zeros on one CNN, in bytes, accuracy and latency, and a page about it
+	$(EDGESPARSE) lab --out build/lab $(BOARD_ARGS)
+
 # The bundle of the demo is made where it is missing; any other has to be there.
 build/demo/bundle: | setup
 	$(EDGESPARSE) demo --out build/demo --bundle-only
@@ -60,6 +66,9 @@ report: setup  ## show the last comparison
 test: setup sshd  ## all tests
 	$(VENV)/bin/python -m pytest
 
+test-faults: setup sshd  ## what happens when links, agents, disks and boards fail; ends with the table of it
+	$(VENV)/bin/python -m pytest tests/faults
+
 # The tests of the SSH transport start a real OpenSSH server of their own on a loopback port.
 .PHONY: sshd
 sshd:
@@ -75,7 +84,13 @@ check: setup  ## ruff, mypy --strict, lock files
 bench-agent: setup | build/demo/bundle  ## what measuring costs: the agent's latency over a bare loop's, interleaved
 	$(VENV)/bin/python -m tests.bench_agent
 
+bench-sampling: setup | build/demo/bundle  ## what reading power sensors costs: latency beside it over latency without, and CPU
+	$(VENV)/bin/python -m tests.bench_sampling
+
 # ARGS="--json" prints one JSON document; ARGS="--help" says what else there is: models, patterns, isa, threads, parts.
+bench-many: setup sshd  ## 32 boards at once, real SSH servers on this machine, against OpenSSH's scp
+	$(VENV)/bin/python -m tests.bench_many
+
 bench-kernels: setup  ## the kernels alone, and whole models against XNNPACK dense and sparse
 	@$(MAKE) --silent --no-print-directory -C kernels build/host/es_bench >&2
 	@$(VENV)/bin/python -m kernels.bench.suite --delegate "$$($(EDGESPARSE) kernels path)" $(ARGS)
@@ -83,12 +98,14 @@ bench-kernels: setup  ## the kernels alone, and whole models against XNNPACK den
 bench-peers: setup  ## the same networks under onnxruntime and OpenVINO, in an environment of their own
 	@$(VENV)/bin/python -m kernels.bench.peers --delegate "$$($(EDGESPARSE) kernels path)" $(ARGS)
 
+EMULATED = $(if $(filter virt-%,$(BOARD)),--type $(BOARD))
+
 # KEEP=1 goes on with the disk as it was left, COUNT=1 counts instructions, NETWORK=1 lets the board reach the network.
-board: setup  ## boot the emulated ARM64 board virt-aarch64; the first time its image is built, in a few minutes
-	$(EDGESPARSE) virt start $(if $(KEEP),--keep) $(if $(COUNT),--count-instructions) $(if $(NETWORK),--network)
+board: setup  ## boot an emulated ARM board, virt-aarch64 or virt-armv7; the first time its image is built, in minutes
+	$(EDGESPARSE) virt start $(EMULATED) $(if $(KEEP),--keep) $(if $(COUNT),--count-instructions) $(if $(NETWORK),--network)
 
 board-stop: | setup  ## power the emulated board off
-	$(EDGESPARSE) virt stop
+	$(EDGESPARSE) virt stop $(EMULATED)
 
 # ARGS="--json" prints one JSON document; ARGS="--help" says what else there is: models, patterns.
 bench-arm: setup  ## instructions of an inference on the emulated ARM64 board: XNNPACK dense, XNNPACK sparse, csr

@@ -16,12 +16,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edgesparse.bench import bench
+    from edgesparse.check import check
     from edgesparse.convert import Bundle, convert
     from edgesparse.deploy import deploy
     from edgesparse.errors import EdgesparseError
     from edgesparse.explain import explain
+    from edgesparse.lab import lab
+    from edgesparse.lottery import lottery
     from edgesparse.prune import prune
+    from edgesparse.prune.preparing import prepare
     from edgesparse.recipe import Recipe, load_recipe
+    from edgesparse.sensitivity import sensitivity
+    from edgesparse.sparsify import sparsify
     from edgesparse.store import Run
 
 _HOME_OF = {
@@ -30,11 +36,17 @@ _HOME_OF = {
     "Recipe": "edgesparse.recipe",
     "Run": "edgesparse.store",
     "bench": "edgesparse.bench",
+    "check": "edgesparse.check",
     "convert": "edgesparse.convert",
     "deploy": "edgesparse.deploy",
     "explain": "edgesparse.explain",
+    "lab": "edgesparse.lab",
     "load_recipe": "edgesparse.recipe",
+    "lottery": "edgesparse.lottery",
+    "prepare": "edgesparse.prune.preparing",
     "prune": "edgesparse.prune",
+    "sensitivity": "edgesparse.sensitivity",
+    "sparsify": "edgesparse.sparsify",
 }
 
 __all__ = [
@@ -44,11 +56,17 @@ __all__ = [
     "Run",
     "__version__",
     "bench",
+    "check",
     "convert",
     "deploy",
     "explain",
+    "lab",
     "load_recipe",
+    "lottery",
+    "prepare",
     "prune",
+    "sensitivity",
+    "sparsify",
 ]
 
 
@@ -61,7 +79,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Five functions have the name of the module that they live in. `edgesparse.prune` is always the function: the
+    """Several functions have the name of the module that they live in. `edgesparse.prune` is always the function: the
     import
     system, which would put the module there once it is imported, is not heard."""
 

@@ -19,7 +19,13 @@ from edgesparse.boards.transport import Transport
 from edgesparse.convert.bundle import Bundle, read_bundle
 from edgesparse.errors import MeasurementError, UsageError
 from edgesparse.files import sha256_of
-from edgesparse.store import Run, RunRecord, create_run, new_run_id
+from edgesparse.stats import fewest_launches
+from edgesparse.store import AGAIN, Run, RunRecord, create_run, keep_noise_floor, new_run_id
+
+# How long a board keeps a run for a host that has gone.
+LINGER_S = wire.RunSpec.linger_s
+# How often a variant is measured again beside itself for the noise floor.
+AGAIN_TIMES = 3
 
 
 def silent(text: str) -> None:
@@ -37,6 +43,13 @@ def bench(
     time_limit_s: float | None = None,
     interval_target: float = 0.02,
     samples: int | None = None,
+    aa: bool = False,
+    energy: bool = True,
+    cpus: str = "",
+    tune: bool = False,
+    sustained_s: float = 0.0,
+    wait: bool = True,
+    linger_s: float = LINGER_S,
     progress: Progress = silent,
     on_message: OnMessage = lambda message: None,
     reach: Callable[[Board], Transport] = reach,
@@ -55,6 +68,14 @@ def bench(
         rounds: the fewest and the most launches of every cell; what `effort` says where None, as for the next two.
         time_limit_s: stop after so long, wherever the run is.
         samples: timed inferences in a launch.
+        aa: hold every variant (dense alone where none is named) against itself, AGAIN_TIMES times; the board's noise
+            floor for the runs to come.
+        energy: read the board's power sensors meanwhile; launches then last as long as the slowest of them needs.
+        cpus: the cores that workers run on: "big", "little", or a list such as "0,2-3"; all where "".
+        tune: under the governor performance, put back whatever happens; needs root on the board.
+        sustained_s: instead of rounds, launch every cell once for so long: latency, power and heat over time.
+        wait: for the runs before this one; False to be refused where the board is not free at once.
+        linger_s: how long the board keeps the run, in line or measured, when nobody follows it.
         interval_target: stop once every median's 95 % interval is within this share of it.
         progress: told each step.
         on_message: given each message of the run as it arrives.
@@ -72,10 +93,13 @@ def bench(
         deliver(session, bundle)
         spec = plan(
             bundle, session, backends=backends, variants=variants, threads=threads, rounds=rounds,
-            time_limit_s=time_limit_s, interval_target=interval_target, samples=samples,
+            time_limit_s=time_limit_s, interval_target=interval_target, samples=samples, aa=aa, energy=energy,
+            cpus=cpus, tune=tune, sustained_s=sustained_s, linger_s=linger_s,
         )  # fmt: skip
-        record = create_run(spec.run, board=describe(board), bundle=bundle, spec=spec.to_message(), owner=spec.owner)
-        end = _collect(session, record, on_message, spec)
+        record = create_run(
+            spec.run, board=describe(board), bundle=bundle, spec=spec.to_message(), owner=spec.owner, aa=aa
+        )
+        end = _collect(session, record, on_message, spec, wait=wait)
     return finished(record, end)
 
 
@@ -108,7 +132,7 @@ def deliver(session: BoardSession, bundle: Bundle, on_bytes: Callable[[int], Non
     """Everything that a run needs on the board: runtime, files, agent. Returns what the push did."""
     runtime = session.runtime
     session.progress(f"{session.board.name}: {runtime.name} {runtime.version} under {runtime.python}")
-    library = kernels.find_library(session.facts.arch)
+    library = kernels.find_library(session.arch)
     files = [*bundle_files(bundle), *([(library, sha256_of(library))] if library else [])]
     pushed = session.push(files, on_bytes)
     session.start_agent()
@@ -135,6 +159,12 @@ def plan(
     time_limit_s: float | None = None,
     interval_target: float = 0.02,
     samples: int | None = None,
+    aa: bool = False,
+    energy: bool = True,
+    cpus: str = "",
+    tune: bool = False,
+    sustained_s: float = 0.0,
+    linger_s: float = LINGER_S,
 ) -> wire.RunSpec:
     """The spec of a run over variants x backends x threads, on a board whose session stands.
 
@@ -144,33 +174,43 @@ def plan(
     board = session.board
     names = [variant.name for variant in bundle.manifest.variants]
     chosen = _known(variants, names, "variant", f"the bundle {bundle.path}")
-    chosen = [name for name in names if name in chosen or name == names[0]]
+    if aa and not variants:
+        chosen = names[:1]
+    chosen = [name for name in names if name in chosen or (name == names[0] and not aa)]
+    times = AGAIN_TIMES if aa else 0
+    copies = {name: [name, *(f"{name}{AGAIN}{number}" for number in range(2, times + 2))] for name in chosen}
     used = _known(backends, _offered(session, backends), "backend", board.name)
     counts = list(threads or board.threads or board.type.limits.threads)
     cells = [
         wire.Cell(id=f"{variant}/{backend}/{count}", variant=variant, backend=backend, threads=count)
         for count in counts
         for backend in used
-        for variant in chosen
+        for name in chosen
+        for variant in copies[name]
     ]
     files = {
-        variant.name: wire.Files(
+        copy: wire.Files(
             model=variant.file.sha256,
             twin=variant.twin.sha256 if variant.twin else None,
             inputs=bundle.manifest.inputs.sha256,
             golden=variant.golden.sha256,
         )
         for variant in bundle.manifest.variants
-        if variant.name in chosen
+        for copy in copies.get(variant.name, ())
     }
     usual = effort(board)
     fewest, most = rounds or usual.rounds
+    if not board.type.emulated:  # among many ratios a difference takes more launches
+        fewest = max(fewest, fewest_launches(len(cells) - len(cells) // len(files) * (len(chosen) if aa else 1)))
     return wire.RunSpec(
         run=new_run_id(board.name), owner=owner(), bundle=bundle.id, cells=cells, files=files,
         runtime=session.runtime.name, runtime_version=session.runtime.version,
         min_rounds=min(fewest, most), max_rounds=most, time_limit_s=time_limit_s or usual.time_limit_s,
         interval_target=interval_target, samples=samples or usual.samples, deadline_s=usual.deadline_s,
-        delegate=_delegate(session.facts.arch) if wire.CSR in used else None,
+        linger_s=linger_s,
+        delegate=_delegate(session.arch) if wire.CSR in used else None,
+        energy=energy and not board.type.emulated, meter=board.meter, meter_scope=board.meter_scope,
+        cpus=cpus, tune=tune, sustained_s=sustained_s,
     )  # fmt: skip
 
 
@@ -194,7 +234,7 @@ def effort(board: Board) -> Effort:
 def _offered(session: BoardSession, wanted: Sequence[str] | None) -> list[str]:
     """The backends that there are on the board; without csr, and a word about it, where its kernels are not built."""
     offered = [name for name in session.board.type.backends if name in wire.BACKENDS]
-    arch = session.facts.arch
+    arch = session.arch
     if wire.CSR not in offered or wire.CSR in (wanted or ()) or kernels.find_library(arch):
         return offered
     session.progress(f"{session.board.name}: without csr, its kernels are not built for {arch} (make kernels)")
@@ -214,7 +254,12 @@ def _known(wanted: Sequence[str] | None, there: Sequence[str], what: str, where:
 
 
 def _collect(
-    session: BoardSession, record: RunRecord, on_message: OnMessage, spec: wire.RunSpec | None = None
+    session: BoardSession,
+    record: RunRecord,
+    on_message: OnMessage,
+    spec: wire.RunSpec | None = None,
+    *,
+    wait: bool = True,
 ) -> wire.Message:
     """Carry the run out, or go on with it, and keep every record in the store; returns the agent's `end`."""
 
@@ -223,21 +268,25 @@ def _collect(
             record.append([message["record"]])
         on_message(message)
 
-    return Following(session, record.id, record.last_seq, keep).carry_out(spec)
+    return Following(session, record.id, record.last_seq, keep, wait=wait).carry_out(spec)
 
 
 def finished(record: RunRecord, end: wire.Message) -> Run:
     """The run, or why there is no measurement."""
-    if end.get("status") == "failed":
+    if end.get("status") in ("failed", None):
         raise MeasurementError(
-            f"Run {record.id} has no measurement: {end.get('reason')}.",
+            f"Run {record.id} has no measurement: {end.get('reason') or 'the board could not even record why'}.",
             hint=f"What each cell said: edgesparse report {record.id}",
         )
     if end.get("status") == "cancelled":
         raise MeasurementError(
-            f"Run {record.id} was cancelled on the board.", hint=f"What there is: edgesparse report {record.id}"
+            f"Run {record.id} has no measurement: it was {end.get('reason')} on the board.",
+            hint=f"What there is: edgesparse report {record.id}",
         )
-    return Run(record)
+    run = Run(record)
+    if record.aa and (floor := run.comparison().noise_floor):
+        keep_noise_floor(record.board, floor)
+    return run
 
 
 def owner() -> str:

@@ -26,7 +26,7 @@ def run_demo(out: Path, *, board: str, host: str | None, bundle_only: bool) -> N
     if bundle_only:
         return
     where = f"--board {board}" + (f" --host {host}" if host else "")
-    from edgesparse.cli import bench, deploy
+    from edgesparse.commands.measuring import bench, deploy
 
     console.command(f"edgesparse deploy {bundle} {where}")
     deploy(bundle, board=board, host=host)
@@ -37,7 +37,7 @@ def run_demo(out: Path, *, board: str, host: str | None, bundle_only: bool) -> N
 def make_bundle(out: Path, board: str) -> Path:
     """Train, prune and convert what is not there yet; returns the bundle's directory."""
     from edgesparse.boards.inventory import type_of
-    from edgesparse.cli import convert, prune
+    from edgesparse.commands.models import convert, prune
     from edgesparse.prune import train_example
 
     dense, bundle = out / "dense", out / "bundle"

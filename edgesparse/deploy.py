@@ -65,6 +65,7 @@ def deploy(
     board: Board | str = "local",
     *,
     backends: Sequence[str] | None = None,
+    wait: bool = True,
     progress: Progress = silent,
     on_bytes: Callable[[int], None] = lambda count: None,
     reach: Callable[[Board], Transport] = reach,
@@ -78,6 +79,7 @@ def deploy(
         bundle: a bundle or its directory.
         board: a board, or its name in the inventory.
         backends: those to check; all that the board type knows where None.
+        wait: for the runs that are measured there; False to be refused where the board is not free at once.
         progress: told each step.
         on_bytes: told how many bytes more have moved.
         reach: opens a transport to a board.
@@ -97,7 +99,12 @@ def deploy(
     with BoardSession(board, reach, progress) as session:
         pushed = deliver(session, bundle, on_bytes)
         spec = plan(bundle, session, backends=backends, rounds=(0, 0))
-        Following(session, spec.run, 0, keep).carry_out(spec)
+        end = Following(session, spec.run, 0, keep, wait=wait).carry_out(spec)
+        if not checks:
+            raise MeasurementError(
+                f"Nothing was checked on {board.name}: {end.get('reason')}.",
+                hint=f"What the agent saw: edgesparse agent logs --board {board.name}",
+            )
         runtime = {"name": session.runtime.name, "version": session.runtime.version, "python": session.runtime.python}
         return Deployment(describe(board), bundle.id, session.home, runtime, pushed, checks)
 

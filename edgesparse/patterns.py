@@ -11,7 +11,9 @@ et al., Block-Sparse Recurrent Neural Networks, 2017. N:M: Mishra et al., Accele
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -64,7 +66,9 @@ class Filter:
 
 Pattern = Unstructured | Block | NM | Filter
 
-_BLOCK = re.compile(r"block\s+([0-9]{1,9})\s*x\s*([0-9]{1,9})")
+# Weights whose scores are computed at once.
+_PART = 1 << 20
+_BLOCK = re.compile(r"(?:block\s+)?([0-9]{1,9})\s*x\s*([0-9]{1,9})")
 _NM = re.compile(r"([0-9]{1,9})\s*:\s*([0-9]{1,9})")
 _EXIST = (
     "There are: unstructured, block RxC (outputs x inputs, such as block 16x1), "
@@ -73,7 +77,7 @@ _EXIST = (
 
 
 def parse_pattern(text: str) -> Pattern:
-    """The pattern that a text such as "block 16x1" names.
+    """The pattern that a text such as "block 16x1", or 16x1 for short, names.
 
     Raises:
         RecipeError: no such pattern, or one that is impossible: an empty block, N:M without 0 < N < M.
@@ -133,7 +137,7 @@ def misfit(shape: tuple[int, ...], pattern: Pattern) -> str | None:
     return None
 
 
-def mask(weights: Array, pattern: Pattern, sparsity: float | None) -> Mask:
+def mask(weights: Array, pattern: Pattern, sparsity: float | None, scale: Array | None = None) -> Mask:
     """Which weights to keep: the strongest, in the shape of the pattern.
 
     Unstructured zeroes round(sparsity * size) weights, a block pattern round(sparsity * blocks) blocks by mean
@@ -148,6 +152,7 @@ def mask(weights: Array, pattern: Pattern, sparsity: float | None) -> Mask:
         weights: a kernel, outputs first.
         pattern: the shape of the zeros.
         sparsity: share of zeros, 0 <= sparsity < 1; None, or ignored, for N:M.
+        scale: what the weights of each output are multiplied by, (outputs,): those of quantised weights; None for 1.
 
     Raises:
         ModelError: weights that are not finite. RecipeError: sparsity out of range, or a pattern that does not fit.
@@ -155,16 +160,61 @@ def mask(weights: Array, pattern: Pattern, sparsity: float | None) -> Mask:
     _check_finite(weights)
     if reason := misfit(weights.shape, pattern):
         raise RecipeError(f"The pattern does not fit: {reason}.", hint="Exclude the layer, or take another pattern.")
-    if isinstance(pattern, NM):
-        return _n_of_m(_magnitudes(weights), pattern)
+    if isinstance(pattern, NM):  # an output's scale changes no order among its own weights
+        return np.concatenate([_n_of_m(_magnitudes(weights[some]), pattern) for some in _parts(weights, pattern)])
     if sparsity is None or not 0 <= sparsity < 1:
         raise RecipeError(f"Expected a sparsity of at least 0 and below 1 for {pattern}, found {sparsity}.")
-    scores = _scores(weights, pattern)
+    if isinstance(pattern, Unstructured):
+        return _single(weights, round(sparsity * weights.size), scale)
+    scores = _scores(weights, pattern, scale)
     zeros = round(sparsity * scores.size)
     if isinstance(pattern, Filter):
         # Without any output the layer passes nothing on, and the model is dead.
         return _spread(_strongest(scores, min(zeros, len(scores) - 1)), weights.shape, pattern)
     return _spread(_revive(scores, _strongest(scores, zeros)), weights.shape, pattern)
+
+
+def global_masks(
+    kernels: Mapping[str, Array], pattern: Pattern, sparsity: float, scales: Mapping[str, Array | None] | None = None
+) -> dict[str, Mask]:
+    """Which weights of several kernels to keep: one threshold over all of them, so that weak layers lose more.
+
+    As `mask`, of all units together; a filter by the root mean square of its weights, for the norm of a large one is
+    larger. Each kernel keeps its outputs alive by itself.
+
+    Args:
+        kernels: by name, outputs first.
+        pattern: not N:M, whose share is fixed in every group.
+        sparsity: share of zeros over all units, 0 <= sparsity < 1.
+        scales: as of `mask`, by name.
+
+    Raises:
+        ModelError: weights that are not finite. RecipeError: sparsity out of range, or a pattern that does not fit.
+    """
+    scores = {}
+    for name, weights in kernels.items():
+        _check_finite(weights)
+        if reason := "its share is fixed" if isinstance(pattern, NM) else misfit(weights.shape, pattern):
+            raise RecipeError(
+                f"{name}: the pattern does not fit: {reason}.", hint="Exclude it, or take another pattern."
+            )
+        scores[name] = _scores(weights, pattern, None if scales is None else scales[name]).astype(np.float64)
+        if isinstance(pattern, Filter):
+            scores[name] /= np.sqrt(prod(weights.shape[1:]))
+    if not 0 <= sparsity < 1:
+        raise RecipeError(f"Expected a sparsity of at least 0 and below 1 for {pattern}, found {sparsity}.")
+    joined = np.concatenate([each.reshape(-1) for each in scores.values()])
+    kept = _strongest(joined, round(sparsity * joined.size))
+    masks, start = {}, 0
+    for name, each in scores.items():
+        own = kept[start : start + each.size].reshape(each.shape)
+        start += each.size
+        if isinstance(pattern, Filter):
+            own[each.argmax()] |= not own.any()
+        else:
+            own = _revive(each, own)
+        masks[name] = _spread(own, kernels[name].shape, pattern)
+    return masks
 
 
 def keep_outputs_alive(weights: Array, mask: Mask, pattern: Pattern) -> Mask:
@@ -197,6 +247,14 @@ def density(array: Array) -> float:
     return float(np.count_nonzero(array) / array.size) if array.size else 0.0
 
 
+def units(shape: tuple[int, ...], pattern: Pattern) -> int:
+    """How many units, blocks or filters, a kernel of this shape, outputs first, has; single weights else."""
+    if isinstance(pattern, Filter):
+        return shape[0]
+    rows, cols = _side(pattern)
+    return -(-shape[0] // rows) * prod(shape[1:-1]) * -(-shape[-1] // cols)
+
+
 def zero_units(array: Array, pattern: Pattern) -> float:
     """The share of units, blocks or filters, of a kernel, outputs first, that are all zero; of single weights else."""
     if not array.size:
@@ -221,6 +279,35 @@ def conforms(array: Array, pattern: Pattern) -> bool:
     return bool(np.array_equal(_spread(_any_in_unit(nonzero, pattern), array.shape, pattern), nonzero))
 
 
+def first_violation(array: Array, pattern: Pattern) -> str | None:
+    """Where the zeros of a kernel or mask, outputs first, first break the pattern; None where they have it."""
+    nonzero = array != 0
+    if isinstance(pattern, NM):
+        body, tail = _groups(nonzero, pattern)
+        for groups, allowed in ((body, pattern.n), (tail[..., np.newaxis, :], _kept_of_tail(tail, pattern))):
+            counts = groups.sum(axis=-1)
+            if (counts > allowed).any():
+                *place, group = (int(each) for each in np.argwhere(counts > allowed)[0])
+                first = group * pattern.m if groups is body else body.shape[-2] * pattern.m
+                last = first + groups.shape[-1] - 1
+                found = int(counts[(*place, group)])
+                return f"{_place(place)}, inputs {first} to {last}: {found} non-zeros, {allowed} allowed"
+        return None
+    if isinstance(pattern, Unstructured):
+        return None
+    broken = _spread(_any_in_unit(nonzero, pattern), array.shape, pattern) != nonzero
+    if not broken.any():
+        return None
+    *place, last = (int(each) for each in np.argwhere(broken)[0])
+    unit = "output" if isinstance(pattern, Filter) else "block"
+    return f"{_place(place)}, input {last}: a zero in {unit} that is not all zero"
+
+
+def _place(place: Sequence[int]) -> str:
+    output, *taps = place
+    return f"output {output}" + (f", tap {'x'.join(map(str, taps))}" if taps else "")
+
+
 # -- units: what a pattern zeroes together -----------------------------------------------------------------------------
 
 
@@ -241,7 +328,7 @@ def _check_finite(weights: Array) -> None:
 
 def _magnitudes(weights: Array) -> Array:
     # As floats that hold every value exactly: |int8 -128| overflows.
-    kind = np.float32 if weights.dtype in (np.float16, np.float32) else np.float64
+    kind = np.float32 if weights.dtype in (np.float16, np.float32, np.int8) else np.float64
     magnitudes: Array = np.abs(weights.astype(kind, copy=False))
     return magnitudes
 
@@ -254,16 +341,30 @@ def _units(array: Array, pattern: Pattern) -> Array:
     return padded.reshape(padded.shape[0] // rows, rows, padded.shape[1], padded.shape[2] // cols, cols)
 
 
-def _scores(weights: Array, pattern: Pattern) -> Array:
+def _parts(weights: Array, pattern: Pattern) -> list[slice]:
+    """Slices of the outputs, whole rows of units each: nothing computed of a large kernel takes its size again."""
+    rows = _side(pattern)[0]
+    step = rows * max(1, _PART * len(weights) // max(rows * weights.size, 1))
+    return [slice(start, start + step) for start in range(0, len(weights), step)]
+
+
+def _scores(weights: Array, pattern: Pattern, scale: Array | None = None) -> Array:
     """How strong each unit is: (row groups, units in a row). Mean magnitude; the L2 norm of a filter."""
-    magnitudes = _magnitudes(weights)
+    return np.concatenate([_scores_of(weights, some, pattern, scale) for some in _parts(weights, pattern)])
+
+
+def _scores_of(weights: Array, some: slice, pattern: Pattern, scale: Array | None) -> Array:
+    magnitudes = _magnitudes(weights[some])
+    if scale is not None:
+        magnitudes = magnitudes * scale[some].reshape(-1, *[1] * (weights.ndim - 1)).astype(magnitudes.dtype)
     if isinstance(pattern, Filter):
-        norms: Array = np.linalg.norm(magnitudes.reshape(len(weights), -1).astype(np.float64), axis=1, keepdims=True)
+        flat = magnitudes.reshape(len(magnitudes), -1).astype(np.float64)
+        norms: Array = np.linalg.norm(flat, axis=1, keepdims=True)
         return norms
     if not isinstance(pattern, Block):
-        return magnitudes.reshape(len(weights), -1)
+        return magnitudes.reshape(len(magnitudes), -1)
     sums = _units(magnitudes, pattern).sum(axis=(1, 4), dtype=np.float64)
-    sizes = _units(np.ones((len(weights), 1, weights.shape[-1])), pattern).sum(axis=(1, 4))
+    sizes = _units(np.ones((len(magnitudes), 1, weights.shape[-1]), np.float32), pattern).sum(axis=(1, 4))
     means: Array = sums / sizes
     return means.reshape(len(means), -1)
 
@@ -296,6 +397,49 @@ def _strongest(scores: Array, zeros: int) -> Mask:
         equals = np.flatnonzero(flat == threshold)
         kept[equals[len(equals) - (zeros - int(scores.size - kept.sum())) :]] = False
     return kept.reshape(scores.shape)
+
+
+def _single(weights: Array, zeros: int, scale: Array | None) -> Mask:
+    """The mask of single weights: `_strongest` and `_revive`, without all scores at once while no output is dead."""
+    if _magnitudes(weights[:0]).dtype != np.float32:
+        scores = _scores(weights, Unstructured(), scale)
+        return _revive(scores, _strongest(scores, zeros)).reshape(weights.shape)
+    slices = _parts(weights, Unstructured())
+    parts = [(some, partial(_scores_of, weights, some, Unstructured(), scale)) for some in slices]
+    kept = np.ones((len(weights), prod(weights.shape[1:])), bool)
+    if zeros:
+        threshold, below = _smallest([scores for _, scores in parts], zeros)
+        equals_to_go = zeros - below
+        for some, scores in reversed(parts):
+            found = scores()
+            kept[some] = found >= threshold
+            if equals_to_go:
+                equals = np.flatnonzero(found == threshold)[-equals_to_go:]
+                kept[some].reshape(-1)[equals] = False
+                equals_to_go -= len(equals)
+    if not kept.any(axis=1).all():
+        kept = _revive(_scores(weights, Unstructured(), scale), kept)
+    return kept.reshape(weights.shape)
+
+
+def _smallest(parts: Sequence[Callable[[], Array]], count: int) -> tuple[Any, int]:
+    """The `count`-th smallest of the scores in all parts, from 1 on, and how many are smaller.
+
+    Counted by the upper, then by the lower half of their bits: float32 that are not negative are ordered like integers.
+    """
+    above = below = 0
+    for shift in (16, 0):
+        counts = np.zeros(1 << 16, np.int64)
+        for part in parts:
+            bits = part().reshape(-1).view(np.uint32)
+            if shift == 0:
+                bits = bits[bits >> 16 == above] & 0xFFFF
+            counts += np.bincount(bits >> shift, minlength=1 << 16)
+        totals = np.cumsum(counts)
+        place = int(np.searchsorted(totals, count - below))
+        below += int(totals[place] - counts[place])
+        above = above << 16 | place
+    return np.uint32(above).view(np.float32), below
 
 
 def _revive(scores: Array, kept: Mask) -> Mask:

@@ -1,15 +1,18 @@
 """The recipe: what to prune and how, one TOML file with a version. Unknown keys are errors.
 
-version = 2
+version = 3
 name = "block-16x1-80"
 
 [prune]
 pattern = "block 16x1"     # unstructured, block RxC (outputs x inputs), N:M (non-zeros in M), filter; left out, or
                            # "block": the block that fits the board which `prune` is told of, and its kind of weights
-sparsity = 0.8             # share of zeros; not for N:M, which has its own
+sparsity = 0.8             # share of zeros; not for N:M, which has its own; left out beside layers: only those
+scope = "layer"            # the share in every layer; global: over all pruned layers, by one threshold of magnitude
 include = [".*"]           # regular expressions that match whole layer names
 exclude = []
 first_layer = false        # the first weighted layer is small and sensitive, so it is left unless asked for
+permute = false            # N:4 only: reorder channels inside the model so that more magnitude is kept
+layers = {"head.*" = 0.5}  # another share for layers whose name matches, the first expression that does; 0: left dense
 
 [schedule]
 kind = "polynomial"        # from initial_sparsity to sparsity; constant: sparsity at once
@@ -25,6 +28,8 @@ batch_size = 32
 optimizer = "adam"         # adam, adamw, sgd, rmsprop
 learning_rate = 0.001      # falls to zero along a cosine
 seed = 0
+early_stop = 0             # stop when that many epochs gave no lower loss, once the schedule has ended; 0: never
+validation = 0.1           # share of the training half that this is judged on, and that is then not trained on
 
 [quantize]                 # after pruning; zeros stay zeros
 kind = "int8"              # none; int8: weights (symmetric, a scale for each output), activations, inputs and outputs;
@@ -40,6 +45,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -47,7 +53,8 @@ import msgspec
 import tomli_w
 
 from edgesparse.errors import RecipeError
-from edgesparse.patterns import NM, parse_pattern
+from edgesparse.patterns import NM, Pattern, parse_pattern
+from edgesparse.permutation import GROUP
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -57,9 +64,12 @@ else:
 # History of the recipe. A change that an older reader would misread raises the number.
 #   1  first.
 #   2  [quantize]; a pattern may be left to the board. Recipes of version 1 are read.
-VERSION = 2
+#   3  prune.scope, prune.layers, prune.permute, fine_tune.early_stop and validation. Recipes of versions 1 and 2 are
+#      read.
+VERSION = 3
 
 Kind = Literal["polynomial", "constant"]
+Scope = Literal["layer", "global"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Precision = Literal["none", "int8", "dynamic"]
 Method = Literal["post-training", "aware"]
@@ -89,6 +99,8 @@ class FineTune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     optimizer: Optimizer = "adam"
     learning_rate: float = 1e-3
     seed: int = 0
+    early_stop: int = 0
+    validation: float = 0.1
 
 
 class Quantize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,9 +121,12 @@ class Quantize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class _Prune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pattern: str = BLOCK
     sparsity: float | None = None
+    scope: Scope = "layer"
     include: tuple[str, ...] = (".*",)
     exclude: tuple[str, ...] = ()
     first_layer: bool = False
+    permute: bool = False
+    layers: dict[str, float] = {}
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,9 +151,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sparsity: float | None = None
     description: str = ""
     version: int = VERSION
+    scope: Scope = "layer"
     include: tuple[str, ...] = (".*",)
     exclude: tuple[str, ...] = ()
     first_layer: bool = False
+    permute: bool = False
+    layers: dict[str, float] = {}
     schedule: Schedule = Schedule()
     fine_tune: FineTune = FineTune()
     quantize: Quantize = Quantize()
@@ -151,7 +169,30 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not any(re.fullmatch(expression, layer) for expression in self.include):
             return "no expression of include matches its name"
         excluding = next((expression for expression in self.exclude if re.fullmatch(expression, layer)), None)
-        return f"excluded by {excluding!r}" if excluding else None
+        if excluding:
+            return f"excluded by {excluding!r}"
+        if self.layers and not self.sparsity_of(layer):
+            named = self.sparsity_of(layer) is not None
+            return "its share of zeros in layers is 0" if named else "layers does not name it, and there is no sparsity"
+        return None
+
+    def sparsity_of(self, layer: str) -> float | None:
+        """The share of zeros of a layer of this name; None for N:M, and where neither layers nor sparsity has any."""
+        own = (share for expression, share in self.layers.items() if re.fullmatch(expression, layer))
+        return next(own, self.sparsity)
+
+    def check_layers(self, names: Sequence[str]) -> None:
+        """Make sure that every expression of `layers` is of one of these layers: a misspelt one would do nothing.
+
+        Raises:
+            RecipeError: one is of none.
+        """
+        for expression in self.layers:
+            if not any(re.fullmatch(expression, name) for name in names):
+                raise RecipeError(
+                    f"prune.layers: {expression!r} matches no layer of the model.",
+                    hint=f"Its layers with weights are {', '.join(names) or 'none'}.",
+                )
 
     def for_block(self, block: str, block_int8: str) -> Recipe:
         """The recipe with a pattern of its own: where it has none, the block given for its kind of weights.
@@ -210,7 +251,7 @@ def loads(text: str, source: str = "recipe") -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source} is no TOML: {error}.", hint="Mend that line.") from None
     version = found.get("version")
-    if version not in (1, VERSION) or isinstance(version, bool):
+    if version not in range(1, VERSION + 1) or isinstance(version, bool):
         raise RecipeError(
             f"{source}: expected version = {VERSION}, found {version!r}.",
             hint=f"Write version = {VERSION} at its top, or use the edgesparse that it was written for.",
@@ -233,13 +274,17 @@ def loads(text: str, source: str = "recipe") -> Recipe:
 def dumps(recipe: Recipe) -> str:
     """The recipe as TOML; `loads` gives an equal one."""
     prune = {name: getattr(recipe, name) for name in _Prune.__struct_fields__ if getattr(recipe, name) is not None}
+    tuning = msgspec.structs.asdict(recipe.fine_tune)
+    if recipe.version < 3:  # as it was, for readers of then
+        prune = {name: value for name, value in prune.items() if name not in ("scope", "layers", "permute")}
+        tuning = {name: value for name, value in tuning.items() if name not in ("early_stop", "validation")}
     tables = {
         "version": recipe.version,
         "name": recipe.name,
         "description": recipe.description,
         "prune": prune,
         "schedule": msgspec.structs.asdict(recipe.schedule),
-        "fine_tune": msgspec.structs.asdict(recipe.fine_tune),
+        "fine_tune": tuning,
     }
     if recipe.quantize != Quantize():
         tables["quantize"] = msgspec.structs.asdict(recipe.quantize)
@@ -267,20 +312,16 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError("name: 'dense' is what the unpruned model is called.", hint="Give the recipe another name.")
     if isinstance(pattern, NM):
         _check_nm(recipe, pattern)
-    elif recipe.sparsity is None:
+    elif recipe.sparsity is None and (not recipe.layers or recipe.scope == "global"):
         raise RecipeError(
             f"prune.sparsity: pattern {recipe.pattern} needs one.", hint="Write sparsity = 0.8, for example."
         )
-    else:
+    elif recipe.sparsity is not None:
         _in_range("prune.sparsity", recipe.sparsity, 0, 1, above=True)
     for key in ("include", "exclude"):
         for expression in getattr(recipe, key):
-            try:
-                re.compile(expression)
-            except re.error as error:
-                raise RecipeError(
-                    f"prune.{key}: {expression!r} is no regular expression: {error}.", hint="Escape it, or mend it."
-                ) from None
+            _check_expression(key, expression)
+    _check_shares(recipe, pattern)
     _check_quantize(recipe)
     schedule, tuning = recipe.schedule, recipe.fine_tune
     if schedule.kind not in get_args(Kind):
@@ -292,9 +333,10 @@ def _check(recipe: Recipe) -> None:
         hint = f"It ends at {schedule.end} and begins at {schedule.begin}."
         raise RecipeError("schedule.end: expected no less than schedule.begin.", hint=hint)
     _in_range("schedule.initial_sparsity", schedule.initial_sparsity, 0, 1)
-    if recipe.sparsity is not None and schedule.kind == "polynomial" and schedule.initial_sparsity > recipe.sparsity:
+    lowest = min((share for share in (recipe.sparsity, *recipe.layers.values()) if share), default=None)
+    if lowest is not None and schedule.kind == "polynomial" and schedule.initial_sparsity > lowest:
         raise RecipeError(
-            f"schedule.initial_sparsity: expected at most prune.sparsity = {recipe.sparsity}, "
+            f"schedule.initial_sparsity: expected at most the lowest share of zeros, {lowest}, "
             f"found {schedule.initial_sparsity}.",
             hint="A polynomial schedule goes up.",
         )
@@ -304,9 +346,49 @@ def _check(recipe: Recipe) -> None:
     _in_range("fine_tune.batch_size", tuning.batch_size, 1, 1_000_000)
     _in_range("fine_tune.learning_rate", tuning.learning_rate, 0, 10, above=True)
     _in_range("fine_tune.seed", tuning.seed, 0, 2**31)
+    _in_range("fine_tune.early_stop", tuning.early_stop, 0, 100_000)
+    _in_range("fine_tune.validation", tuning.validation, 0, 0.9, above=True)
     if tuning.optimizer not in get_args(Optimizer):
         there = ", ".join(get_args(Optimizer))
         raise RecipeError(f"fine_tune.optimizer: there is no {tuning.optimizer!r}.", hint=f"There are {there}.")
+
+
+def _check_shares(recipe: Recipe, pattern: Pattern | None) -> None:
+    newer = recipe.scope != "layer" or recipe.layers or recipe.permute or recipe.fine_tune.early_stop
+    if newer and recipe.version < 3:
+        raise RecipeError(
+            f"prune.scope, layers and permute, and fine_tune.early_stop need version = 3, found {recipe.version}.",
+            hint="Write version = 3.",
+        )
+    if recipe.permute and not (isinstance(pattern, NM) and pattern.m == GROUP):
+        raise RecipeError(
+            f"prune.permute: expected a pattern N:{GROUP}, found {recipe.pattern}.", hint="Leave permute out."
+        )
+    if recipe.scope not in get_args(Scope):
+        raise RecipeError(
+            f"prune.scope: there is no {recipe.scope!r}.", hint=f"There are {', '.join(get_args(Scope))}."
+        )
+    if (recipe.scope == "global" or recipe.layers) and isinstance(pattern, NM):
+        key = "scope" if recipe.scope == "global" else "layers"
+        raise RecipeError(
+            f"prune.{key}: pattern {pattern} has the same share of zeros everywhere.", hint=f"Leave {key} out."
+        )
+    if recipe.scope == "global" and recipe.layers:
+        raise RecipeError(
+            'prune.layers: with scope = "global" one threshold decides for all layers.', hint="Leave one of them out."
+        )
+    for expression, share in recipe.layers.items():
+        _check_expression("layers", expression)
+        _in_range(f"prune.layers.{expression!r}", share, 0, 1)
+
+
+def _check_expression(key: str, expression: str) -> None:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise RecipeError(
+            f"prune.{key}: {expression!r} is no regular expression: {error}.", hint="Escape it, or mend it."
+        ) from None
 
 
 def _check_quantize(recipe: Recipe) -> None:

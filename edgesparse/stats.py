@@ -4,25 +4,31 @@
 moment, so a thousand of them know no more about the next launch than one median does. Everything with an interval
 here is computed from one value per launch, the launch's median; the number of samples inside never narrows it.
 
-**Intervals** are those of the sign test, between order statistics (`median_interval`). They suppose nothing about the
-noise but that launches are independent, hold the true median in at least 95 % of the runs whatever its distribution,
-and are what the agent's rule for stopping goes by. The price is steps: with 6 launches it is 96.9 %, with 8 99.2 %,
-with 10 97.9 %. What would be narrower breaks its word with so few launches: the bootstrap percentile interval of 7
-holds the median in 86 to 89 % of the runs, because a resample of so few values repeats them, and Student's t of 12 in
-68 % when launches fall into two groups; interpolation between order statistics holds about 95 %, so that equal cells
-are called different somewhat more often than allowed. `tests/test_stats.py` simulates it.
+**Intervals** are those of a bootstrap over launches: launches drawn anew, not from the few values themselves but from
+the line through them (their interpolated quantiles), at the level that is right for that number of launches. That is
+Hutson's interval of fractional order statistics, and needs no drawing. It holds the true median in 95.2 to 97 % of the
+runs with 6 launches and more, whatever the noise. The plain percentile bootstrap breaks its word with so few launches:
+that of 7 holds the median in 86 to 89 % of the runs, because a resample of so few values repeats them; Student's t of
+12 in 68 % when launches fall into two groups. `tests/test_stats.py` simulates it.
 
 **Ratios** pair round r of one cell with round r of the other: both were launched one after the other, so whatever
 drifts over rounds (heat, clocks, other load) cancels. The interval is the median's, over the logarithms of the pairs'
-ratios. Unpaired tests such as Mann-Whitney's see the drift as noise: where launches slow down by 20 % over a run, they
-miss a difference of 5 % that the pairs show nearly every time.
+ratios.
+
+**Verdicts** need all of three things: an interval that leaves 1 out, a p-value that stands among all the ratios of the
+run (Holm), and a ratio beyond the board's own noise floor where that was measured (`bench --aa`). The p-value is the
+smaller one of two, doubled for the choice: the sign test of the pairs, which sees small differences through a drift;
+and Mann-Whitney's of the launches, which with few launches can tell large differences more surely than any test of
+pairs (with 6, 0.2 % against 3 %). Where even launches that do not overlap at all could not stand among so many ratios,
+the verdict is "too few launches" and no claim that there is no difference.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Literal
@@ -34,6 +40,9 @@ CONFIDENCE = 0.95
 
 # The smallest number of launches n whose extremes enclose the median with 95 % confidence: 2 / 2^n <= 0.05.
 MIN_LAUNCHES = 6
+
+# Up to so many values in both groups Mann-Whitney's distribution is counted out; beyond, it is normal.
+_COUNTED_VALUES = 60
 
 # The fewest samples for a tail percentile to be claimed; the rule of MLPerf Inference.
 MIN_SAMPLES_P90 = 64
@@ -51,22 +60,25 @@ class Ratio:
         value: the median of the rounds' ratios; None where no round has both. It may differ in the last digits from the
             quotient of the two medians, which drift does not leave alone.
         interval: 95 % interval of `value`; None with fewer than 6 rounds.
-        p_value: the exact sign test's, which never contradicts the verdict; None with fewer than 6 rounds. n rounds
-            reach 2^(1-n) at best.
-        verdict: "faster" or "slower" where the interval leaves 1 out.
+        p_value: how well launches without any difference would agree with these; None with fewer than 6 rounds.
+        p_adjusted: the same among all ratios of the run (Holm).
+        launches: how many rounds have both.
+        verdict: "faster" or "slower" where interval, `p_adjusted` and noise floor all say so.
     """
 
     value: float | None
     interval: Interval | None
     p_value: float | None
+    p_adjusted: float | None
+    launches: int
     verdict: Verdict
 
 
 def median_interval(values: ArrayLike) -> Interval | None:
     """The interval that holds the median of the population that the values come from in at least 95 % of the cases.
 
-    Source: the sign test turned round (Conover, Practical Nonparametric Statistics, 3.2). The narrowest one between two
-    values, as many from the bottom as from the top, whose confidence is 95 %.
+    Source: Hutson, Calculating nonparametric confidence intervals for quantiles using fractional order statistics,
+    Journal of Applied Statistics 26 (1999).
 
     Args:
         values: independent values, such as the medians of launches; any order, any unit.
@@ -79,43 +91,133 @@ def median_interval(values: ArrayLike) -> Interval | None:
     count = len(ordered)
     if count < MIN_LAUNCHES:
         return None
-    depth = _depth(count)
-    return float(ordered[depth - 1]), float(ordered[count - depth])
+    position = _position(count) - 1
+    below, share = int(position), position - int(position)
+    low = ordered[below] + share * (ordered[below + 1] - ordered[below])
+    high = ordered[count - 1 - below] - share * (ordered[count - 1 - below] - ordered[count - 2 - below])
+    return float(low), float(high)
 
 
-def compare(dense_ms: Mapping[int, float], variant_ms: Mapping[int, float]) -> Ratio:
-    """Hold a variant against dense.
+def compare(dense_ms: Mapping[int, float], variant_ms: Mapping[int, float], noise_floor: float = 0.0) -> Ratio:
+    """Hold a variant against dense, as if there were no other ratio; `decide` judges several.
 
     Args:
         dense_ms: round -> median latency of that round's launch of the dense model.
         variant_ms: the same of the variant; rounds that only one of them has are left out.
+        noise_floor: by how much of it a variant differs from itself on this board, such as 0.01.
 
     Returns:
         The ratio, with verdict "too few launches" where fewer than MIN_LAUNCHES rounds have both.
     """
     rounds = sorted(dense_ms.keys() & variant_ms.keys())
     if not rounds:
-        return Ratio(None, None, None, "too few launches")
-    logs = np.log([dense_ms[number] / variant_ms[number] for number in rounds])
-    value = math.exp(float(np.median(logs)))
-    interval = median_interval(logs)
+        return Ratio(None, None, None, None, 0, "too few launches")
+    dense, variant = (np.log([side[number] for number in rounds]) for side in (dense_ms, variant_ms))
+    value = math.exp(float(np.median(dense - variant)))
+    interval = median_interval(dense - variant)
     if interval is None:
-        return Ratio(value, None, None, "too few launches")
+        return Ratio(value, None, None, None, len(rounds), "too few launches")
     low, high = interval
-    verdict: Verdict = "faster" if low > 0 else "slower" if high < 0 else "no difference"
-    return Ratio(value, (math.exp(low), math.exp(high)), sign_p_value(logs), verdict)
+    p_value = min(1.0, 2 * min(sign_p_value(dense - variant), mann_whitney_p_value(dense, variant)))
+    ratio = Ratio(value, (math.exp(low), math.exp(high)), p_value, p_value, len(rounds), "no difference")
+    return decide([ratio], noise_floor)[0]
+
+
+def decide(ratios: Sequence[Ratio], noise_floor: float = 0.0) -> list[Ratio]:
+    """Judge the ratios of a run among each other.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
+
+    Args:
+        ratios: all of the run, in any order.
+        noise_floor: by how much of it a variant differs from itself on this board, such as 0.01.
+
+    Returns:
+        The same in the same order, with p_adjusted and verdict.
+    """
+    p_values = [ratio.p_value for ratio in ratios if ratio.p_value is not None]
+    adjusted: dict[float, float] = {}
+    highest = 0.0
+    for place, p_value in enumerate(sorted(p_values)):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_value))
+        adjusted.setdefault(p_value, highest)
+    return [
+        ratio if ratio.p_value is None else _judged(ratio, adjusted[ratio.p_value], len(p_values), noise_floor)
+        for ratio in ratios
+    ]
+
+
+def fewest_launches(ratios: int) -> int:
+    """How many launches each cell needs so that a difference can be told among so many ratios."""
+    count = MIN_LAUNCHES
+    while ratios * _least_p_value(count) > 1 - CONFIDENCE:
+        count += 1
+    return count
+
+
+def _judged(ratio: Ratio, p_adjusted: float, family: int, noise_floor: float) -> Ratio:
+    assert ratio.interval is not None and ratio.value is not None
+    low, high = ratio.interval
+    verdict: Verdict = "no difference"
+    if (low > 1 or high < 1) and abs(math.log(ratio.value)) > math.log1p(noise_floor):
+        if p_adjusted <= 1 - CONFIDENCE:
+            verdict = "faster" if low > 1 else "slower"
+        elif family * _least_p_value(ratio.launches) > 1 - CONFIDENCE:
+            verdict = "too few launches"
+    return replace(ratio, p_adjusted=p_adjusted, verdict=verdict)
+
+
+def _least_p_value(launches: int) -> float:
+    """What `compare` gives where no launch of one overlaps with any of the other."""
+    return min(1.0, 2 * min(math.ldexp(2, -launches), 2 / math.comb(2 * launches, launches)))
 
 
 def sign_p_value(values: ArrayLike) -> float:
     """How compatible the values are with a median of 0: the p-value of the exact two-sided sign test.
 
-    Values that are 0 count against a difference: they are put with those on the side that has fewer. So the p-value is
-    at most 5 % exactly where `median_interval` leaves 0 out.
+    Values that are 0 count against a difference: they are put with those on the side that has fewer.
     """
     signs = np.sign(np.asarray(values, float))
     above, below = int((signs > 0).sum()), int((signs < 0).sum())
     fewer = len(signs) - max(above, below)
     return min(1.0, 2 * next(islice(_shares_up_to(len(signs)), fewer, None)))
+
+
+def mann_whitney_p_value(one: ArrayLike, other: ArrayLike) -> float:
+    """How compatible two groups are with being of one population: Mann and Whitney's two-sided test of their ranks.
+
+    Exact, ties included, up to 60 values in all: counts out which share of all ways to split the ranks is as far from
+    even as this one. Beyond, by the normal distribution.
+    """
+    first, values = len(np.asarray(one)), np.concatenate([np.asarray(one, float), np.asarray(other, float)])
+    total = len(values)
+    doubled = _doubled_ranks(values)
+    off = abs(2 * sum(doubled[:first]) - 2 * first * (total + 1))  # from the mean of the sum, times four
+    if total > _COUNTED_VALUES:
+        _, ties = np.unique(values, return_counts=True)
+        variance = first * (total - first) / 12 * (total + 1 - float((ties**3 - ties).sum()) / total / (total - 1))
+        return 1.0 if variance <= 0 else math.erfc((off / 4) / math.sqrt(2 * variance))
+    ways = _ways_to_split(tuple(sorted(doubled)), first)
+    far = sum(count for sum_, count in ways.items() if abs(2 * sum_ - 2 * first * (total + 1)) >= off)
+    return far / math.comb(total, first)
+
+
+@lru_cache(maxsize=256)
+def _ways_to_split(ranks: tuple[int, ...], size: int) -> Mapping[int, int]:
+    """Sum -> in how many ways so many of the ranks have it."""
+    ways: list[Counter[int]] = [Counter({0: 1}), *(Counter() for _ in range(size))]  # of none, one, two, …
+    for rank in ranks:
+        for taken in range(size, 0, -1):
+            for so_far, count in ways[taken - 1].items():
+                ways[taken][so_far + rank] += count
+    return ways[size]
+
+
+def _doubled_ranks(values: NDArray[np.float64]) -> list[int]:
+    """The rank of each value from 1, times two, so that equal ones share a whole number."""
+    ordered = np.sort(values)
+    low, high = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+    return [int(rank) for rank in low + high + 1]
 
 
 def p90(samples: ArrayLike) -> float | None:
@@ -138,12 +240,17 @@ def _percentile(samples: NDArray[np.float64], percent: float, at_least: int) -> 
 
 
 @lru_cache(maxsize=256)
-def _depth(count: int) -> int:
-    """Which of `count` ordered values, from either end, is the limit: the last that leaves 2.5 % outside at most."""
-    for depth, beyond in enumerate(_shares_up_to(count)):
-        if 2 * beyond > 1 - CONFIDENCE:
-            return depth
-    return 0
+def _position(count: int) -> float:
+    """Where among `count` ordered values, counted from 1, the lower limit lies: at the (count + 1) u-th for the u where
+    the median is that quantile or less with 2.5 %."""
+    from scipy.special import betainc
+
+    low, high = 1 / (count + 1), 0.5
+    for _ in range(60):
+        middle = (low + high) / 2
+        beyond = 1 - betainc((count + 1) * middle, (count + 1) * (1 - middle), 0.5)
+        low, high = (middle, high) if beyond < (1 - CONFIDENCE) / 2 else (low, middle)
+    return (count + 1) * float(low)
 
 
 def _shares_up_to(count: int) -> Iterator[float]:

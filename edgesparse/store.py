@@ -13,6 +13,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 VERSION = 1
 
 RUN = "run.json"
+# Between the name of a variant and its number where it is measured again beside itself.
+AGAIN = "-again-"
 JOURNAL = "journal.jsonl"
 
 Record = dict[str, Any]
@@ -44,6 +47,14 @@ def runs_dir() -> Path:
 def new_run_id(board: str) -> str:
     """A new id, such as 20261122-231502-jetson-3f9a: they sort by time."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{board}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """By how much of its latency a file at most differed from itself on a board, and the run that found it."""
+
+    share: float
+    run: str
 
 
 class RunRecord:
@@ -108,6 +119,17 @@ class RunRecord:
     def spec(self) -> Record:
         """What the agent was asked to do."""
         return dict(self.about["spec"])
+
+    @property
+    def noise_floor(self) -> NoiseFloor | None:
+        """What was known of the board's noise when it was measured."""
+        found = self.about.get("noise_floor")
+        return NoiseFloor(**found) if found else None
+
+    @property
+    def aa(self) -> bool:
+        """Whether it holds variants against themselves."""
+        return bool(self.about.get("aa"))
 
     @property
     def manifest(self) -> Manifest:
@@ -213,8 +235,9 @@ class Run:
         return summarise(self.record)
 
 
-def create_run(run: str, *, board: Record, bundle: Bundle, spec: Record, owner: str) -> RunRecord:
-    """A new run's directory, whole or not at all."""
+def create_run(run: str, *, board: Record, bundle: Bundle, spec: Record, owner: str, aa: bool = False) -> RunRecord:
+    """A new run's directory, whole or not at all; with the board's noise floor as it is known now."""
+    floor = None if aa else find_noise_floor(board)
     runs = runs_dir()
     runs.mkdir(parents=True, exist_ok=True)
     about = {
@@ -226,6 +249,8 @@ def create_run(run: str, *, board: Record, bundle: Bundle, spec: Record, owner: 
         "bundle": {"id": bundle.id, "name": bundle.manifest.name},
         "spec": spec,
         "owner": owner,
+        "aa": aa,
+        "noise_floor": asdict(floor) if floor else None,
     }
     with tempfile.TemporaryDirectory(dir=runs, prefix=".part-") as parent:
         aside = Path(parent) / run
@@ -234,6 +259,30 @@ def create_run(run: str, *, board: Record, bundle: Bundle, spec: Record, owner: 
         (aside / MANIFEST).write_bytes((bundle.path / MANIFEST).read_bytes())
         aside.rename(runs / run)
     return RunRecord(runs / run)
+
+
+def keep_noise_floor(board: Record, floor: NoiseFloor) -> None:
+    """Remember it for the runs to come on this board, in the place of an older one."""
+    path = _noise_file(board)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(f".part-{secrets.token_hex(4)}")
+    aside.write_text(json.dumps({"version": VERSION, "address": board["address"], **asdict(floor)}) + "\n")
+    aside.replace(path)
+
+
+def find_noise_floor(board: Record) -> NoiseFloor | None:
+    """The noise floor of a board, if it was measured; not that of another one that once had its name."""
+    try:
+        found = json.loads(_noise_file(board).read_bytes())
+        if (found["version"], found["address"]) == (VERSION, board["address"]):
+            return NoiseFloor(float(found["share"]), str(found["run"]))
+    except (OSError, ValueError, TypeError, KeyError):  # never measured, or not by this version
+        pass
+    return None
+
+
+def _noise_file(board: Record) -> Path:
+    return runs_dir().parent / "noise" / f"{board['name']}.json"
 
 
 def list_runs() -> list[str]:

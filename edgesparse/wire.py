@@ -3,9 +3,9 @@
 Both ends of a connection send `hello` first; nothing else is read before it. Everything that comes in is checked here,
 so that no other file handles a half message or a wrong type.
 
-Host to agent: hello, status, submit {spec}, follow {run, have}, cancel {run}, logs {lines}, stop {force}.
-Agent to host: hello, status, accepted {run, place}, place {run, place}, record {record}, end {run, status, reason},
-cancelled {run}, logs {lines}, stopping, error {code, message}.
+Host to agent: hello, status, submit {spec, wait}, follow {run, have}, cancel {run}, logs {lines}, stop {force}.
+Agent to host: hello, status, accepted {run, place, wait_s}, place {run, place, wait_s, held_by}, record {record},
+end {run, status, reason}, cancelled {run}, logs {lines}, stopping, error {code, message}.
 """
 
 from __future__ import annotations
@@ -18,14 +18,22 @@ from typing import Any
 # History of the protocol. A change that an older end would misread raises the number.
 #   1  first: hello, status, submit, follow, cancel, logs, stop.
 #   2  a spec names the library of the csr backend; a check's record holds what its delegate did with each operator.
-PROTOCOL = 2
+#   3  submit says whether it waits; a spec says how long the board keeps a run that nobody follows; place and status
+#      say how long the others will take, and who measures outside of this agent.
+#   4  a spec says whether energy is measured and with which meter, on which cores, under which governor, and
+#      for how long without a pause.
+PROTOCOL = 4
 
 # A line holds one launch's samples at most; anything longer is no message of ours.
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
+MAX_CELLS = 10_000
+
 CAPABILITIES = ("bench", "check", "queue", "resume")
 BACKENDS = ("builtin", "xnnpack", "csr")
 CSR = "csr"
+# What a meter may be put before; see `agent/sensors/source.py`.
+METER_SCOPES = ("wall", "board-input", "soc", "gpu", "rail")
 
 Message = dict[str, Any]
 
@@ -138,7 +146,10 @@ class RunSpec:
     `rounds`: every cell is launched once a round. `interval_target`: stop once the 95 % interval of every cell's median
     is narrower than this share of it. `launch_s`, `samples`: one launch ends after `samples` timed inferences or
     `launch_s` seconds, whichever comes first, but never before 5. `deadline_s`: a worker that takes longer for a step
-    hangs.
+    hangs. `linger_s`: a run that nobody has followed for so long, in line or measured, is taken off the board.
+    `energy`: read the board's power sensors meanwhile, and `meter`, a command that prints readings, at `meter_scope`.
+    `cpus`: the cores that workers run on, "big", "little" or a list; "" for all. `tune`: governor performance.
+    `sustained_s`: instead of rounds every cell is launched once and runs for so long.
     """
 
     run: str
@@ -156,7 +167,23 @@ class RunSpec:
     launch_s: float = 2.0
     warmup_s: float = 0.1
     deadline_s: float = 120.0
+    linger_s: float = 900.0
     delegate: Delegate | None = None  # what cells under csr need
+    energy: bool = True
+    meter: str = ""
+    meter_scope: str = "wall"
+    cpus: str = ""
+    tune: bool = False
+    sustained_s: float = 0.0
+
+    def objects(self) -> list[str]:
+        """The SHA-256 names of all files that it needs on the board."""
+        found = {
+            name for files in self.files.values() for name in (files.model, files.twin, files.inputs, files.golden)
+        }
+        if self.delegate:
+            found.add(self.delegate.library)
+        return sorted(name for name in found if name)
 
     def to_message(self) -> Message:
         """The spec as JSON types."""
@@ -187,7 +214,12 @@ class RunSpec:
 
 
 def _check_spec(spec: RunSpec) -> None:
-    for name in ("run", "owner", "bundle", "runtime", "runtime_version"):
+    for name in ("energy", "tune"):
+        if not isinstance(getattr(spec, name), bool):
+            raise WireError(f"spec: expected {name} to be true or false, found {getattr(spec, name)!r:.60}")
+    if spec.meter_scope not in METER_SCOPES:
+        raise WireError(f"spec: expected meter_scope out of {', '.join(METER_SCOPES)}, found {spec.meter_scope!r:.60}")
+    for name in ("run", "owner", "bundle", "runtime", "runtime_version", "meter", "cpus"):
         if not isinstance(getattr(spec, name), str):
             raise WireError(f"spec: expected {name} to be a string, found {getattr(spec, name)!r:.60}")
     if not _ID.fullmatch(spec.run):
@@ -201,6 +233,8 @@ def _check_spec(spec: RunSpec) -> None:
         ("launch_s", 0, 86_400),
         ("warmup_s", 0, 86_400),
         ("deadline_s", 0.1, 86_400),
+        ("linger_s", 1, 7 * 86_400),
+        ("sustained_s", 0, 7 * 86_400),
     ):
         value = getattr(spec, name)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
@@ -209,21 +243,22 @@ def _check_spec(spec: RunSpec) -> None:
         if not isinstance(getattr(spec, name), int):
             raise WireError(f"spec: expected {name} to be a whole number, found {getattr(spec, name)!r:.60}")
     _check_delegate(spec.delegate)
-    if not spec.cells:
-        raise WireError("spec: expected at least one cell, found none")
+    if not 1 <= len(spec.cells) <= MAX_CELLS:
+        raise WireError(f"spec: expected 1 to {MAX_CELLS} cells, found {len(spec.cells)}")
     for cell in spec.cells:
         if not isinstance(cell.id, str) or not _CELL.fullmatch(cell.id):
             raise WireError(f"spec: expected a cell's id like dense/xnnpack/1, found {cell.id!r:.60}")
-        if cell.variant not in spec.files:
+        if not isinstance(cell.variant, str) or cell.variant not in spec.files:
             raise WireError(f"spec: cell {cell.id} names the variant {cell.variant!r:.60}, which has no files")
-        if cell.backend not in BACKENDS:
+        if not isinstance(cell.backend, str) or cell.backend not in BACKENDS:
             raise WireError(f"spec: expected a backend out of {', '.join(BACKENDS)}, found {cell.backend!r:.60}")
         if cell.backend == CSR and spec.delegate is None:
             raise WireError(f"spec: cell {cell.id} needs the kernels' library, and none is named")
-        if not isinstance(cell.threads, int) or not 1 <= cell.threads <= 256:
+        if type(cell.threads) is not int or not 1 <= cell.threads <= 256:
             raise WireError(f"spec: expected 1 to 256 threads, found {cell.threads!r:.60}")
     for name, files in spec.files.items():
-        for sha256 in (files.model, files.twin or files.model, files.inputs, files.golden):
+        twin = files.model if files.twin is None else files.twin
+        for sha256 in (files.model, twin, files.inputs, files.golden):
             if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
                 raise WireError(f"spec: expected SHA-256 names for the files of {name!r:.60}, found {sha256!r:.60}")
 

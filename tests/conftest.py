@@ -15,6 +15,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGESPARSE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("EDGESPARSE_CONFIG", str(tmp_path / "config" / "boards.toml"))
     monkeypatch.setenv("EDGESPARSE_HOME", str(tmp_path / "board"))
+    monkeypatch.setenv("EDGESPARSE_LOCK", str(tmp_path / "measuring.lock"))  # no test waits for another's measurement
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,8 @@ class Sshd:
             f"AuthorizedKeysFile {self.authorized_keys}", "StrictModes no", "UsePAM no", "PrintMotd no",
             "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password",
             "Subsystem sftp internal-sftp", "MaxStartups 100", "LogLevel VERBOSE",
-            f"SetEnv HOME={self.user_home} EDGESPARSE_HOME={self.board_home}",
+            f"SetEnv HOME={self.user_home} EDGESPARSE_HOME={self.board_home} "
+            f"EDGESPARSE_LOCK={self.root}/measuring.lock",
         ]  # fmt: skip
         config = self.root / "sshd_config"
         config.write_text("\n".join(lines) + "\n")

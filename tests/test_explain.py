@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -18,7 +17,6 @@ from edgesparse.boards.types import BoardType, load_type
 from edgesparse.errors import ModelError, UsageError
 from edgesparse.explain import Explanation, explain
 from edgesparse.explain.runtimes import RUNTIMES
-from edgesparse.explain.storage import csr_bytes
 from edgesparse.report.explain_table import render
 from tests.explain_graphs import write_graphs
 
@@ -233,10 +231,3 @@ def test_int8_says_its_zero_blocks_what_it_costs_and_that_stock_runtimes_run_it_
     console = Console(record=True, width=200)
     console.print(render(found))
     assert "no runtime would run it right" in " ".join(console.export_text().split())
-
-
-def test_csr_bytes_are_values_indices_and_row_pointers() -> None:
-    weights = np.zeros((8, 1, 1, 300), np.int8)
-    weights[:, 0, 0, :10] = 1
-    assert csr_bytes(weights) == 80 * (1 + 2) + 9
-    assert csr_bytes(weights[..., :200]) == 80 * (1 + 1) + 9

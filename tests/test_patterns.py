@@ -309,3 +309,38 @@ def test_zero_units_are_counted_in_whole_blocks_ragged_ones_too() -> None:
     assert zero_units(weights, Block(8, 4)) == 0.75
     assert zero_units(weights, Filter()) == 0.9
     assert zero_units(weights[:0], Block(8, 4)) == 0.0
+
+
+@settings(deadline=None)
+@given(WEIGHTS, PATTERNS, SPARSITIES)
+def test_large_kernels_are_masked_part_by_part_alike(weights: Any, pattern: patterns.Pattern, sparsity: float) -> None:
+    if not fitting(weights, pattern):
+        return
+    whole = mask(weights, pattern, sparsity)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patterns, "_PART", 5)
+        assert np.array_equal(mask(weights, pattern, sparsity), whole)
+
+
+@settings(deadline=None)
+@given(WEIGHTS, SPARSITIES)
+def test_single_weights_go_as_a_full_sort_says(weights: Any, sparsity: float) -> None:
+    if not fitting(weights, Unstructured()):
+        return
+    scores = patterns._scores(weights, Unstructured())
+    expected = patterns._revive(scores, patterns._strongest(scores, round(sparsity * scores.size)))
+    assert np.array_equal(mask(weights, Unstructured(), sparsity), expected.reshape(weights.shape))
+
+
+@pytest.mark.parametrize("pattern", [Unstructured(), Block(2, 2), Filter()], ids=str)
+def test_quantised_weights_are_as_strong_as_their_scales_make_them(pattern: patterns.Pattern) -> None:
+    generator = np.random.default_rng(3)
+    steps = generator.integers(-127, 128, (8, 3, 3, 8)).astype(np.int8)
+    scale = generator.uniform(0.01, 1, 8).astype(np.float32)
+    kept = mask(steps, pattern, 0.5, scale)
+    assert np.array_equal(kept, mask(steps * scale.reshape(-1, 1, 1, 1), pattern, 0.5))
+    assert not np.array_equal(kept, mask(steps, pattern, 0.5))
+
+
+def test_a_block_needs_no_word_before_it() -> None:
+    assert parse_pattern("16x1") == parse_pattern("block 16x1") == Block(16, 1)

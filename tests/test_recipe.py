@@ -98,7 +98,7 @@ def test_layers_are_selected_by_whole_names() -> None:
         (GOOD + "sparsety = 0.5", "unknown field `sparsety`.*Keys of .prune.: pattern, sparsity"),
         (GOOD + "[scedule]", "unknown field `scedule`.*top level: version, name"),
         (GOOD + "[schedule]\nkind = 'linear'", "linear.*Keys of .schedule."),
-        (GOOD.replace("version = 1", "version = 3"), "expected version = 2, found 3"),
+        (GOOD.replace("version = 1", "version = 4"), "expected version = 3, found 4"),
         (GOOD.replace("version = 1", "version = true"), "found True"),
         (GOOD.replace("version = 1", ""), "found None"),
         (GOOD.replace("block 4x1", "block 0x4"), "empty block"),
@@ -111,7 +111,7 @@ def test_layers_are_selected_by_whole_names() -> None:
         (GOOD.replace("mine", "dense"), "unpruned"),
         (GOOD.replace("= 0.8", "= "), "no TOML.*line 6"),
         (GOOD + "[schedule]\nbegin = 0.9", "schedule.end"),
-        (GOOD + "[schedule]\ninitial_sparsity = 0.9", "at most prune.sparsity"),
+        (GOOD + "[schedule]\ninitial_sparsity = 0.9", "at most the lowest share of zeros, 0.8"),
         (GOOD + "[fine_tune]\nepochs = 0", "fine_tune.epochs"),
         (GOOD + "[fine_tune]\nlearning_rate = nan", "fine_tune.learning_rate"),
         (GOOD + "[fine_tune]\noptimizer = 'lion'", "lion"),
@@ -147,3 +147,54 @@ def test_a_recipe_made_in_python_is_held_to_the_same_rules() -> None:
     with pytest.raises(RecipeError, match=r"schedule.kind: there is no 'linear'.*polynomial, constant"):
         Recipe(name="a", pattern="filter", sparsity=0.5, schedule=Schedule(kind="linear"))  # type: ignore[arg-type]
     assert Recipe(name="a", pattern="2:4", schedule=Schedule(kind="constant")).sparsity is None
+
+
+LAYERS = """
+version = 3
+name = "mine"
+[prune]
+pattern = "block 4x1"
+[prune.layers]
+"point[12]" = 0.5
+"point.*" = 0.9
+head = 0
+"""
+
+
+def test_layers_have_shares_of_their_own_and_the_first_that_matches_decides() -> None:
+    recipe = loads(LAYERS)
+    assert [recipe.sparsity_of(name) for name in ("point1", "point3", "head", "other")] == [0.5, 0.9, 0, None]
+    assert recipe.unselected("point3") is None
+    assert "is 0" in (recipe.unselected("head") or "")
+    assert "does not name it" in (recipe.unselected("other") or "")
+    assert loads(dumps(recipe)) == recipe
+    assert list(loads(dumps(recipe)).layers) == ["point[12]", "point.*", "head"]
+    assert loads(LAYERS.replace("[prune.layers]", "sparsity = 0.8\n[prune.layers]")).sparsity_of("other") == 0.8
+    assert recipe.digest() != loads(LAYERS.replace("0.9", "0.8")).digest()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("0.9", "1.0"), "prune.layers.'point.*': expected at least 0 and below 1, found 1.0"),
+        (("0.9", "-0.1"), "'point.*': expected at least 0"),
+        (("0.9", "true"), "got `bool`"),
+        (("0.9", "nan"), "'point.*': expected at least 0"),
+        (('"point.*"', '"point("'), "no regular expression"),
+        (("[prune.layers]", "[prune.layer]"), "layer"),
+        (("[prune.layers]", "scope = 'global'\n[prune.layers]"), "needs one"),
+        (
+            ("head = 0", "head = 0\n[schedule]\ninitial_sparsity = 0.6"),
+            "expected at most the lowest share of zeros, 0.5",
+        ),
+    ],
+)
+def test_shares_of_layers_that_cannot_be(change: tuple[str, str], says: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(says)):
+        loads(LAYERS.replace(*change))
+
+
+def test_an_expression_of_layers_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"'point\.\*' matches no layer") as error:
+        Recipe(name="mine", pattern="block 4x1", layers={"head": 0.5, "point.*": 0.9}).check_layers(["head", "Point1"])
+    assert "head" in error.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -10,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binomtest, mannwhitneyu, quantile_test
+from scipy.stats import beta, binomtest, mannwhitneyu, quantile_test, rankdata
 
 from edgesparse import stats
 
 Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 
 RUNS = 3000
+# Two standard errors of a share of about 97 % in so many runs.
+SPREAD = 0.006
 
 # Noise between launches, as the logarithm of their medians: what a quiet board, a busy one, memory placement that falls
 # into two groups, and a board where now and then something else runs look like.
@@ -24,6 +27,7 @@ NOISES: dict[str, Noise] = {
     "normal": lambda rng, size: rng.normal(0, 0.01, size),
     "lognormal": lambda rng, size: 0.01 * rng.lognormal(0, 1, size),
     "two groups": lambda rng, size: rng.normal(0, 0.004, size) + 0.05 * (rng.random(size) < 0.3),
+    "heavy tails": lambda rng, size: 0.01 * np.clip(rng.standard_t(2, size), -50, 50),
     "disturbed": lambda rng, size: rng.normal(0, 0.01, size) + rng.exponential(0.1, size) * (rng.random(size) < 0.15),
 }
 
@@ -39,12 +43,12 @@ def test_the_median_s_interval_holds_it_in_95_percent_of_the_runs(noise: str, la
     for medians in np.exp(NOISES[noise](rng, (RUNS, launches))):
         low, high = stats.median_interval(medians) or (math.nan, math.nan)
         inside += low <= truth <= high
-    assert inside / RUNS >= 0.94
+    assert 0.93 <= inside / RUNS <= 0.97 + SPREAD
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_the_bootstrap_would_not(noise: str) -> None:
-    """Why the percentile bootstrap is not used: with 7 launches it is right in fewer than 9 of 10 runs."""
+def test_the_plain_bootstrap_would_not(noise: str) -> None:
+    """Why launches are not drawn from the few values themselves: with 7 it is right in fewer than 9 of 10 runs."""
     rng = np.random.default_rng(7)
     truth = float(np.median(NOISES[noise](rng, (1000, 1000))))
     values = NOISES[noise](rng, (RUNS, 7))
@@ -69,7 +73,57 @@ def test_equal_cells_are_called_different_in_less_than_5_percent_of_the_runs(
         inside += low <= 1 <= high
         different += ratio.verdict in ("faster", "slower")
     assert different / RUNS < 0.05
-    assert inside + different == RUNS
+    assert 0.93 <= inside / RUNS <= 0.97 + SPREAD
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.2], ids=["steady", "slowing down by 20 %"])
+@pytest.mark.parametrize("noise", NOISES)
+def test_in_a_run_of_many_equal_cells_any_is_called_faster_in_less_than_5_percent(noise: str, drift: float) -> None:
+    rng = np.random.default_rng(9)
+    cells, runs = 12, 600
+    launches = stats.fewest_launches(cells)
+    heat = drift * np.linspace(0, 1, launches)
+    faster = alone = 0
+    for medians in np.exp(NOISES[noise](rng, (runs * (cells + 1), launches)).reshape(runs, cells + 1, -1) + heat):
+        dense, *others = (dict(enumerate(each)) for each in medians)
+        ratios = [stats.compare(dense, other) for other in others]
+        alone += any(ratio.verdict == "faster" for ratio in ratios)
+        faster += any(ratio.verdict == "faster" for ratio in stats.decide(ratios))
+    assert faster / runs < 0.05
+    assert faster <= alone, "each for itself they would be called so more often"
+
+
+@pytest.mark.parametrize("ratios", [1, 11, 12, 42, 60])
+def test_as_many_launches_as_it_takes_tell_a_large_difference_among_many(ratios: int) -> None:
+    rng = np.random.default_rng(4)
+
+    def found(launches: int) -> list[stats.Ratio]:
+        dense = dict(enumerate(np.exp(rng.normal(0, 0.01, launches))))
+        halves = [dict(enumerate(np.exp(rng.normal(0, 0.01, launches)) / 2)) for _ in range(ratios)]
+        return stats.decide([stats.compare(dense, each) for each in halves])
+
+    launches = stats.fewest_launches(ratios)
+    assert {ratio.verdict for ratio in found(launches)} == {"faster"}
+    if launches > stats.MIN_LAUNCHES:
+        assert "too few launches" in {ratio.verdict for ratio in found(launches - 1)}
+
+
+def test_holm_by_hand() -> None:
+    """Four p-values of 1, 4, 3 and 0.5 %: times 4, 3, 2, 1 from the smallest on, never falling."""
+    ratios = [stats.Ratio(2.0, (1.9, 2.1), p, p, 10, "no difference") for p in (0.01, 0.04, 0.03, 0.005)]
+    judged = stats.decide([*ratios, stats.Ratio(None, None, None, None, 0, "too few launches")])
+    assert [ratio.p_adjusted for ratio in judged] == [pytest.approx(p) for p in (0.03, 0.06, 0.06, 0.02)] + [None]
+    assert [ratio.verdict for ratio in judged[:4]] == ["faster", "no difference", "no difference", "faster"]
+    assert judged[4].verdict == "too few launches"
+
+
+def test_nothing_is_called_faster_below_the_noise_floor() -> None:
+    dense, variant = {n: 1.02 + n / 1e4 for n in range(9)}, {n: 1 + n / 1e4 for n in range(9)}
+    assert stats.compare(dense, variant).verdict == "faster"
+    assert stats.compare(variant, dense).verdict == "slower"
+    assert stats.compare(dense, variant, noise_floor=0.015).verdict == "faster"
+    for one, other in ((dense, variant), (variant, dense)):
+        assert stats.compare(one, other, noise_floor=0.03).verdict == "no difference"
 
 
 def test_going_on_until_the_intervals_are_narrow_does_not_make_differences() -> None:
@@ -79,7 +133,7 @@ def test_going_on_until_the_intervals_are_narrow_does_not_make_differences() -> 
     for one, other in np.exp(rng.normal(0, 0.012, (RUNS, 2, 10))):
         for rounds in range(6, 11):
             intervals = [stats.median_interval(values[:rounds]) or (0.0, math.inf) for values in (one, other)]
-            if all((high - low) / 2 <= 0.02 for low, high in intervals):
+            if rounds >= stats.MIN_LAUNCHES and all((high - low) / 2 <= 0.02 for low, high in intervals):
                 break
         ratio = stats.compare(dict(enumerate(one[:rounds])), dict(enumerate(other[:rounds])))
         different += ratio.verdict != "no difference"
@@ -97,7 +151,7 @@ def test_samples_that_are_alike_within_a_launch_do_not_narrow_the_interval() -> 
         inside += low <= 1 <= high
         low, high = stats.median_interval(np.exp(launches).ravel()) or (math.nan, math.nan)
         pooled += low <= 1 <= high
-    assert inside / 1000 >= 0.94
+    assert 0.93 <= inside / 1000 <= 0.98
     assert pooled / 1000 < 0.5
 
 
@@ -115,9 +169,31 @@ def test_pairs_see_through_a_drift_that_hides_the_difference_from_an_unpaired_te
 
 
 @given(latencies)
-def test_the_interval_is_scipy_s(values: list[float]) -> None:
+def test_the_interval_is_between_the_sign_test_s_limits_and_the_next_values(values: list[float]) -> None:
     expected = quantile_test(values, q=float(np.median(values)), p=0.5).confidence_interval(0.95)
-    assert stats.median_interval(values) == (expected.low, expected.high)
+    low, high = stats.median_interval(values) or (math.nan, math.nan)
+    ordered = sorted(values)
+    nearer = ordered.index(expected.low) + 1
+    assert expected.low <= low <= ordered[nearer]
+    assert ordered[-1 - nearer] <= high <= expected.high
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=7), st.lists(st.integers(0, 9), min_size=1, max_size=7))
+def test_mann_whitney_is_the_share_of_all_splits_as_far_from_even(one: list[int], other: list[int]) -> None:
+    ranks = rankdata(one + other)
+    even = len(one) * (len(ranks) + 1) / 2
+    splits = [abs(sum(split) - even) for split in itertools.combinations(ranks, len(one))]
+    expected = np.mean(np.array(splits) >= abs(sum(ranks[: len(one)]) - even) - 1e-9)
+    assert stats.mann_whitney_p_value(one, other) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (5, 9), (12, 12), (40, 30), (200, 100)])
+def test_mann_whitney_is_scipy_s(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.normal(0, 1, sizes[0]), rng.normal(0.6, 1, sizes[1])
+    how = {"method": "exact"} if sum(sizes) <= 60 else {"method": "asymptotic", "use_continuity": False}
+    assert stats.mann_whitney_p_value(one, other) == pytest.approx(mannwhitneyu(one, other, **how).pvalue)
+    assert stats.mann_whitney_p_value([1.0] * sizes[0], [1.0] * sizes[1]) == 1
 
 
 @given(latencies)
@@ -128,12 +204,12 @@ def test_the_p_value_is_scipy_s(values: list[float]) -> None:
 
 
 def test_known_intervals() -> None:
-    """Depths of the table in Conover: the extremes up to 8 values, the second from either end with 9 to 11."""
-    assert stats.median_interval(range(1, 7)) == (1, 6)
-    assert stats.median_interval(range(1, 9)) == (1, 8)
-    assert stats.median_interval(range(1, 10)) == (2, 8)
-    assert stats.median_interval(range(1, 12)) == (2, 10)
-    assert stats.median_interval(range(1, 13)) == (3, 10)
+    """Of the whole numbers from 1 the limits are the places themselves: where the u-th quantile, whose distribution is
+    Beta((n + 1) u, (n + 1) (1 - u)), is the median or more with 2.5 %."""
+    for count in (6, 7, 8, 9, 12, 30):
+        low, high = stats.median_interval(range(1, count + 1)) or (math.nan, math.nan)
+        assert low + high == pytest.approx(count + 1)
+        assert beta.sf(0.5, low, count + 1 - low) == pytest.approx(0.025)
 
 
 @given(latencies)
@@ -142,11 +218,8 @@ def test_verdict_interval_and_p_value_agree(values: list[float]) -> None:
     dense = dict(enumerate(reversed(values)))
     ratio = stats.compare(dense, variant)
     low, high = ratio.interval or (math.nan, math.nan)
-    assert (ratio.verdict == "no difference") == (low <= 1 <= high)
+    assert (ratio.verdict == "no difference") == (low <= 1 <= high or ratio.p_value is None or ratio.p_value > 0.05)
     assert ratio.value is not None and low <= ratio.value * (1 + 1e-9) and ratio.value <= high * (1 + 1e-9)
-    assert ratio.p_value is not None
-    if abs(ratio.p_value - 0.05) > 1e-9:
-        assert (ratio.verdict == "no difference") == (ratio.p_value > 0.05)
 
 
 def test_twice_as_fast_in_every_round() -> None:
@@ -155,12 +228,12 @@ def test_twice_as_fast_in_every_round() -> None:
     assert ratio.verdict == "faster"
     assert ratio.value == pytest.approx(2)
     assert ratio.interval == pytest.approx((2, 2))
-    assert ratio.p_value == pytest.approx(2 / 2**6)
+    assert ratio.p_value == pytest.approx(4 / math.comb(12, 6))
 
 
 def test_identical_latencies_are_no_difference() -> None:
     same = dict.fromkeys(range(8), 1.5)
-    assert stats.compare(same, same) == stats.Ratio(1.0, (1.0, 1.0), 1.0, "no difference")
+    assert stats.compare(same, same) == stats.Ratio(1.0, (1.0, 1.0), 1.0, 1.0, 8, "no difference")
 
 
 def test_swapping_the_cells_turns_the_ratio_round() -> None:
@@ -179,7 +252,7 @@ def test_too_few_launches_give_a_ratio_without_interval() -> None:
     ratio = stats.compare(dict.fromkeys(range(5), 2.0), dict.fromkeys(range(5), 1.0))
     assert (ratio.interval, ratio.p_value, ratio.verdict) == (None, None, "too few launches")
     assert ratio.value == pytest.approx(2)
-    assert stats.compare({0: 1.0}, {1: 1.0}) == stats.Ratio(None, None, None, "too few launches")
+    assert stats.compare({0: 1.0}, {1: 1.0}) == stats.Ratio(None, None, None, None, 0, "too few launches")
 
 
 def test_only_rounds_that_both_have_are_paired() -> None:

@@ -19,6 +19,10 @@ RUNTIMES = {
 REPORT_FORMAT = 1
 
 
+# What a report says where the runtime did not ask the delegate.
+REFUSED = "the runtime gives the kernels no graph whose shapes are computed at run time"
+
+
 class Unsupported(Exception):
     """This runtime is not here, or does not know this backend."""
 
@@ -70,7 +74,23 @@ def _csr(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> A
     if delegate is None:
         raise Unsupported("the kernels' library is not on this board")
     loaded = load_delegate(runtime, delegate)
-    return runtime.Interpreter(model_path=model, num_threads=threads, experimental_delegates=[loaded])
+    try:
+        return runtime.Interpreter(model_path=model, num_threads=threads, experimental_delegates=[loaded])
+    except RuntimeError:
+        # It gives a delegate no graph in which a shape is computed at run time: an error, where its own delegate just
+        # gets nothing. What else may be wrong with the model is said again here.
+        plain = _xnnpack(runtime, model, threads, None)
+        plain.allocate_tensors()
+        _report_refused(delegate)
+        return plain
+
+
+def _report_refused(delegate: Delegate) -> None:
+    """In the delegate's place, which was not asked."""
+    if place := delegate.options.get("report"):
+        report = {"format": REPORT_FORMAT, "isa": "none", "nodes": [], "packing_ms": 0.0, "packed_bytes": 0}
+        with open(place, "w") as file:
+            json.dump({**report, "refused": REFUSED}, file)
 
 
 BACKENDS: dict[str, Callable[[Any, str, int, Delegate | None], Any]] = {

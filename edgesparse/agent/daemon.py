@@ -4,6 +4,7 @@ follows."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
@@ -13,9 +14,14 @@ from pathlib import Path
 from typing import IO
 
 from edgesparse import __version__, wire
+from edgesparse.agent.conditions import program_architecture
+from edgesparse.agent.control import RUNTIME
+from edgesparse.agent.dialling import SOCKET
 from edgesparse.agent.journal import read_from
-from edgesparse.agent.queue import RunQueue
-from edgesparse.agent.store import LOCK, LOG, SOCKET, BoardStore
+from edgesparse.agent.queue import Busy, RunQueue
+from edgesparse.agent.service import Service
+from edgesparse.agent.store import LOCK, LOG, BoardStore
+from edgesparse.agent.tuning import Tuning
 
 SEND_DEADLINE_S = 60.0
 LOCK_DEADLINE_S = 5.0
@@ -90,6 +96,8 @@ class Daemon:
             await self._complain(writer, str(error))
         except (ConnectionError, asyncio.TimeoutError):
             say("a client's link broke")
+        except OSError as error:  # such as a full disk
+            await self._complain(writer, str(error))
         finally:
             self.clients -= 1
             self._restart_idle_timer()
@@ -112,7 +120,7 @@ class Daemon:
             await self._send(writer, self._status())
         elif kind == "submit":
             spec = wire.RunSpec.from_message(message.get("spec"))
-            await self._send(writer, {"type": "accepted", "run": spec.run, "place": await self.queue.submit(spec)})
+            await self._submit(spec, message.get("wait") is not False, writer)
         elif kind == "follow":
             await self._follow(wire.identifier(message, "run"), wire.whole(message, "have"), reader, writer)
         elif kind == "cancel":
@@ -125,11 +133,23 @@ class Daemon:
         else:
             raise wire.WireError(f"this agent does not know messages of type {kind!r:.60}")
 
+    async def _submit(self, spec: wire.RunSpec, wait: bool, writer: asyncio.StreamWriter) -> None:
+        try:
+            place = await self.queue.submit(spec, wait=wait)
+        except Busy as busy:
+            await self._send(writer, {"type": "error", "code": "busy", "message": str(busy)})
+            return
+        accepted = {"type": "accepted", "run": spec.run, "place": place, "wait_s": self._wait_s(spec.run)}
+        await self._send(writer, accepted)
+
+    def _wait_s(self, run: str) -> float:
+        return round(self.queue.wait_s(run), 1)
+
     def _hello(self) -> wire.Message:
-        pythonpath = os.environ.get("PYTHONPATH", "")
         return wire.hello(
-            __version__, sha256=self.sha256, pid=os.getpid(), python=sys.executable, pythonpath=pythonpath
-        )
+            __version__, sha256=self.sha256, pid=os.getpid(), python=sys.executable, arch=program_architecture(),
+            pythonpath=os.environ.get("PYTHONPATH", ""), runtime=os.environ.get(RUNTIME, ""),
+        )  # fmt: skip
 
     def _status(self) -> wire.Message:
         return {
@@ -140,6 +160,7 @@ class Daemon:
             "python": sys.executable,
             "uptime_s": round(time.time() - self.started, 1),
             "home": str(self.store.home),
+            "service": Service(self.store.home).installed(),
             **self.queue.status(),
         }
 
@@ -147,8 +168,16 @@ class Daemon:
         """Send the run's records from `have` + 1 on, live, until it ends or the client says or is something else."""
         if not self.queue.known(run):
             raise wire.WireError(f"there is no run {run} on this board")
-        path, offset, place = self.store.run_dir(run) / "journal.jsonl", 0, None
+        with self.queue.followed(run):
+            line = await self._tell(run, have, reader, writer)
+        if line:
+            await self._answer(wire.decode(line), reader, writer)
+
+    async def _tell(self, run: str, have: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """The records, and then the line that the client said meanwhile; b"" if it said none."""
+        path, offset = self.store.run_dir(run) / "journal.jsonl", 0
         last: wire.Message = {}
+        told: wire.Message = {}
         gone = asyncio.ensure_future(reader.readline())
         try:
             while not gone.done():
@@ -164,17 +193,17 @@ class Daemon:
                         writer, {"type": "end", "run": run, "status": end.get("status"), "reason": end.get("reason")}
                     )
                     break
-                if self.queue.place(run) != place:
-                    place = self.queue.place(run)
-                    await self._send(writer, {"type": "place", "run": run, "place": place})
+                now = {"place": self.queue.place(run), "held_by": self.queue.held_by}
+                if now != told:
+                    told = now
+                    await self._send(writer, {"type": "place", "run": run, **now, "wait_s": self._wait_s(run)})
                 change = asyncio.ensure_future(self.queue.wait_change(seen))
                 await asyncio.wait([change, gone], return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
         finally:
             gone.cancel()
             await asyncio.wait([gone])  # only one may wait on the reader
-        if not gone.cancelled() and (line := gone.result()):
-            await self._answer(wire.decode(line), reader, writer)
+        return b"" if gone.cancelled() else gone.result()
 
     def _log_tail(self, lines: int) -> list[str]:
         path = self.store.home / LOG
@@ -192,7 +221,17 @@ class Daemon:
 
 def say(text: str) -> None:
     """A line in the agent's log, which is where the daemon's stderr goes."""
-    print(time.strftime("%Y-%m-%dT%H:%M:%S"), text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk takes the log, not the agent
+        print(time.strftime("%Y-%m-%dT%H:%M:%S"), text, file=sys.stderr, flush=True)
+
+
+def _put_back(home: Path) -> None:
+    """What an agent that was killed in a run had changed of the board."""
+    try:
+        if Tuning(home).restore():
+            say("put the governor back that a run before had changed")
+    except OSError as error:
+        say(f"the governor that a run before had changed cannot be put back: {error}")
 
 
 def main(home: Path, sha256: str, worker_command: list[str], idle_exit_s: float | None) -> int:
@@ -202,6 +241,7 @@ def main(home: Path, sha256: str, worker_command: list[str], idle_exit_s: float 
     if not _acquired(lock):
         say(f"another agent already serves {home}")
         return 1
+    _put_back(home)
 
     async def serve() -> None:  # asyncio's primitives want the loop to run already, on the oldest Python
         await Daemon(store, sha256, worker_command, idle_exit_s).serve()

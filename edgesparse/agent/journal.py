@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+# For a run's last records, in whole blocks of any file system.
+RESERVE_BYTES = 1 << 16
+
 
 class Journal:
     """Append-only JSON lines; each record gets the next `seq` and the monotonic time `t_ns`, and is synced.
@@ -19,10 +22,17 @@ class Journal:
 
     Args:
         path: the journal's file; made if it is not there.
+        reserve: keep some space beside it, so that a full disk can still be told of; it is given up with `close`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reserve: bool = False) -> None:
         self.path = path
+        self._reserve = path.with_suffix(".reserve") if reserve else None
+        if self._reserve:
+            with self._reserve.open("wb") as file:
+                file.write(bytes(RESERVE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
         self.seq = 0
         end = 0
         if path.exists():
@@ -54,9 +64,15 @@ class Journal:
         self.seq += 1
         return record
 
+    def give_up_reserve(self) -> None:
+        """Let the next records have the space that was kept."""
+        if self._reserve:
+            self._reserve.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        self.give_up_reserve()
 
     def __enter__(self) -> Journal:
         return self

@@ -95,6 +95,8 @@ class WorkerProcess:
         code = await self.process.wait()
         if code < 0:
             reason = f"the worker was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                reason += ", as the kernel does where memory runs out"
         else:
             reason = f"the worker ended with exit code {code}"
         return WorkerFailed("crash", reason, self._tail())

@@ -11,19 +11,40 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Any
 
 from edgesparse import wire
-from edgesparse.agent.conditions import board_facts, read_conditions
+from edgesparse.agent.affinity import choose_cpus
+from edgesparse.agent.conditions import LiveConditions, board_facts, hottest_c, read_conditions
 from edgesparse.agent.journal import Journal
+from edgesparse.agent.line import remaining_s
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.sampling import ConditionsSampler, Sampler, start_sampling
+from edgesparse.agent.sensors import find_sources
+from edgesparse.agent.sensors.meter import Meter
 from edgesparse.agent.stopping import interval_share
 from edgesparse.agent.store import BoardStore, read_json, write_aside
+from edgesparse.agent.tuning import PERFORMANCE, Tuning
 
 # Whoever asked may be this very machine, and still busy with having asked.
 SETTLE_S = 0.7
+# A launch of which energy is to be known goes on for so many readings of the slowest sensor, within these limits.
+READINGS_PER_WINDOW = 12
+SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 10.0
+# A sustained launch tells what it found so often; more samples than so many in that time would not fit into a message.
+SLICE_S, MOST_SAMPLES_PER_SLICE = 1.0, 100_000
+# Before the next sustained launch the board gets back to within this of where it began, or gets so long.
+COOLED_C, COOL_DOWN_S = 2.0, 300.0
+
+
+class Damaged(Exception):
+    """A file in the store whose content is not what its name says."""
+
+
+class Unsuitable(Exception):
+    """What is asked for cannot be had on this board."""
 
 
 class Runner:
@@ -52,16 +73,34 @@ class Runner:
         self.agent, self.worker_command, self.notify = agent, worker_command, notify
         self.passed_check = 0
         self.launch_medians: dict[str, list[float]] = {}
+        self.cancelled_because = "cancelled"
+        self._samplers: list[Sampler] = []
+        self._conditions: ConditionsSampler | None = None
+        self._window_s = 0.0
+        self._cpus: list[int] = []
+        self._began: float | None = None
+        self._launches = 0
+
+    @property
+    def remaining_s(self) -> float:
+        """How long it will still take at most, in seconds."""
+        elapsed_s = 0.0 if self._began is None else time.monotonic() - self._began
+        return remaining_s(self.spec, elapsed_s, self._launches)
 
     def record(self, type_: str, **fields: Any) -> None:
         """Journal one record and tell the followers."""
         self.journal.append(type_, **fields)
         self.notify()
 
-    async def run(self) -> None:
+    async def run(self, before: Callable[[], Awaitable[None]]) -> None:
         """Carry it out. Ends with a `finished` record unless the disk refuses it; cancelling the task cancels the
-        run."""
+        run.
+
+        Args:
+            before: waited for before anything is done.
+        """
         try:
+            await before()
             await self._measure()
             if self.launch_medians:
                 self.record("finished", status="finished", reason="")
@@ -70,13 +109,17 @@ class Runner:
                 self.record("finished", status="failed", reason=reason)
         except asyncio.CancelledError:
             self.record("stopped", reason="cancelled", detail="")
-            self.record("finished", status="cancelled", reason="cancelled")
+            self.record("finished", status="cancelled", reason=self.cancelled_because)
             raise
+        except (Damaged, Unsuitable) as error:
+            self.record("finished", status="failed", reason=str(error))
         except OSError as error:
+            self.journal.give_up_reserve()
             self.record("finished", status="failed", reason=f"the agent could not go on: {error}")
 
     async def _measure(self) -> None:
         spec = self.spec
+        self._began = time.monotonic()
         self.record(
             "run",
             run=spec.run,
@@ -85,17 +128,98 @@ class Runner:
             board=board_facts(),
             wall_time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
-        if spec.max_rounds:
-            await asyncio.sleep(SETTLE_S)
-        await self._record_conditions("before")
+        await self._verify()
+        tuning = Tuning(self.store.home)
+        try:
+            if spec.cpus:
+                self._cpus = choose_cpus(spec.cpus)
+            if spec.tune and spec.max_rounds:
+                self.record("tuned", before=tuning.apply(), governor=PERFORMANCE)
+        except (OSError, ValueError) as error:
+            raise Unsuitable(str(error)) from None
+        try:
+            if spec.max_rounds:
+                await asyncio.sleep(SETTLE_S)
+            await self._record_conditions("before")
+            if spec.max_rounds:
+                await self._start_sampling()
+                await self._stay_idle("before")
+            await self._check_and_launch()
+        finally:
+            await asyncio.get_running_loop().run_in_executor(None, self._stop_sampling)
+            if tuning.restore():
+                self.record("untuned")
+
+    async def _check_and_launch(self) -> None:
+        spec = self.spec
         started = time.monotonic()
         working = [cell for cell in spec.cells if await self._check(cell)]
         self.passed_check = len(working)
         self.launch_medians = {cell.id: [] for cell in working}
         if spec.max_rounds and working:
-            reason, detail = await self._rounds(working, started)
+            how = self._sustain_all if spec.sustained_s else self._rounds
+            reason, detail = await how(working, started)
             self.record("stopped", reason=reason, detail=detail)
+            await self._stay_idle("after")
             await self._record_conditions("after")
+
+    # -- power and conditions meanwhile ------------------------------------------------------------------------------
+
+    async def _start_sampling(self) -> None:
+        """Find the sensors and how fast they are; from then on they are read beside the workers."""
+        live = LiveConditions()
+        self._conditions = ConditionsSampler(live.read)
+        reason = ""
+        if self.spec.energy:
+            try:
+                self._samplers = await asyncio.get_running_loop().run_in_executor(None, self._find_sensors)
+            except (OSError, ValueError) as error:  # a meter's command that does not start
+                reason = str(error)
+        described = [sampler.describe() for sampler in self._samplers]
+        if self._samplers:
+            slowest_s = max(sampler.rate.period_s for sampler in self._samplers)
+            self._window_s = min(LONGEST_WINDOW_S, max(SHORTEST_WINDOW_S, READINGS_PER_WINDOW * slowest_s))
+        self.record("sensors_found", sources=described, energy=self.spec.energy, reason=reason)
+
+    def _find_sensors(self) -> list[Sampler]:
+        sources = find_sources()
+        if self.spec.meter:
+            sources.append(Meter(self.spec.meter, self.spec.meter_scope))
+        return start_sampling(sources)
+
+    async def _stay_idle(self, when: str) -> None:
+        """Leave the board alone for a window, so that what it takes without an inference is known."""
+        if not self._samplers:
+            return
+        begin_ns = time.monotonic_ns()
+        await asyncio.sleep(self._window_s)
+        end_ns = time.monotonic_ns()
+        # A reading behind the end is needed, too.
+        await asyncio.sleep(2 * max(sampler.rate.period_s for sampler in self._samplers))
+        self._record_readings()
+        self.record("idle", when=when, window_ns=[begin_ns, end_ns])
+
+    def _record_readings(self) -> None:
+        """Between launches: writing to the disk would disturb one."""
+        for sampler in self._samplers:
+            if fields := sampler.take():
+                self.record("sensors", **fields)
+        if self._conditions and (readings := self._conditions.take()):
+            self.record("conditions_during", readings=readings)
+
+    def _stop_sampling(self) -> None:
+        for sampler in self._samplers:
+            sampler.close()
+        if self._conditions:
+            self._conditions.close()
+
+    async def _verify(self) -> None:
+        """Hold every file of the run against its name before anything reads or loads it."""
+        for name in self.spec.objects():
+            if not await asyncio.get_running_loop().run_in_executor(None, self.store.verified, name):
+                raise Damaged(
+                    f"the board's file {name[:12]}… is not what was put there; it has been removed, so deploy again"
+                )
 
     async def _record_conditions(self, when: str) -> None:
         conditions = await asyncio.get_running_loop().run_in_executor(None, read_conditions, when)
@@ -175,9 +299,47 @@ class Runner:
         known = f"the widest median is known within {widest:.1%}" if widest is not None else "too few for an interval"
         return "rounds", f"{spec.max_rounds} rounds; {known}"
 
-    async def _launch(self, cell: wire.Cell, number: int) -> bool:
+    async def _sustain_all(self, working: list[wire.Cell], started: float) -> tuple[str, str]:
+        """Every cell once, for as long as was asked, each from the temperature that the board had at first."""
+        at_first = hottest_c()
+        for number, cell in enumerate(list(working)):
+            if number:
+                await self._cool_down(cell, at_first)
+            if not await self._launch(cell, 0, self.spec.sustained_s):
+                working.remove(cell)
+                self.launch_medians.pop(cell.id)
+        return "sustained", f"every cell ran for {self.spec.sustained_s:g} s"
+
+    async def _cool_down(self, cell: wire.Cell, target_c: float | None) -> None:
+        """Wait until the board is back within COOLED_C of its first temperature, or for COOL_DOWN_S."""
+        began = time.monotonic()
+        now_c = hottest_c()
+        while target_c is not None and now_c is not None and now_c > target_c + COOLED_C:
+            if time.monotonic() - began > COOL_DOWN_S:
+                break
+            await asyncio.sleep(1.0)
+            now_c = hottest_c()
+        reached = None if target_c is None or now_c is None else now_c <= target_c + COOLED_C
+        waited_s = round(time.monotonic() - began, 1)
+        self.record("cooled_down", cell=cell.id, waited_s=waited_s, from_c=target_c, to_c=now_c, reached=reached)
+
+    async def _slices(self, cell: wire.Cell, worker: WorkerProcess, seconds: float) -> list[int]:
+        """Go on measuring, a second at a time; returns all latencies."""
+        ask = {"type": "measure", "samples": MOST_SAMPLES_PER_SLICE, "launch_s": SLICE_S, "warmup_s": 0.0}
+        latencies: list[int] = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            measured = await worker.ask({**ask, "first": not latencies})
+            latencies += measured["latency_ns"]
+            self.record("slice", cell=cell.id, latency_ns=measured["latency_ns"], window_ns=measured["window_ns"],
+                        inferences=measured["inferences"])  # fmt: skip
+            self._record_readings()
+        return latencies
+
+    async def _launch(self, cell: wire.Cell, number: int, sustained_s: float = 0.0) -> bool:
         """One fresh worker for one cell: gate, warm-up, samples. False when the cell failed."""
         spec = self.spec
+        self._launches += 1
         try:
             async with self._worker() as worker:
                 loaded = await worker.ask(self._load_message(cell, checking=False))
@@ -185,16 +347,28 @@ class Runner:
                     raise WorkerFailed("parity", loaded["parity"]["reason"])
                 launch = {key: loaded[key] for key in ("init_ms", "first_inference_ms", "runtime", "parity", "cpus")}
                 self.record("launch", cell=cell.id, round=number, pid=worker.process.pid, **launch)
+                if sustained_s:
+                    latencies = await self._slices(cell, worker, sustained_s)
+                    self.launch_medians[cell.id].append(median(latencies))
+                    return True
                 measured = await worker.ask(
-                    {"type": "measure", "samples": spec.samples, "launch_s": spec.launch_s, "warmup_s": spec.warmup_s}
+                    {
+                        "type": "measure",
+                        "samples": spec.samples,
+                        "launch_s": spec.launch_s,
+                        "warmup_s": spec.warmup_s,
+                        "window_s": self._window_s,
+                    }
                 )
         except WorkerFailed as failure:
             self.record("cell_failed", cell=cell.id, round=number, kind=failure.kind, reason=failure.reason,
                         stderr_tail=failure.stderr_tail)  # fmt: skip
             return False
         self.record(
-            "samples", cell=cell.id, round=number, warmup_ns=measured["warmup_ns"], latency_ns=measured["latency_ns"]
-        )
+            "samples", cell=cell.id, round=number, warmup_ns=measured["warmup_ns"], latency_ns=measured["latency_ns"],
+            window_ns=measured["window_ns"], inferences=measured["inferences"],
+        )  # fmt: skip
+        self._record_readings()
         self.launch_medians[cell.id].append(median(measured["latency_ns"]))
         return True
 
@@ -219,6 +393,7 @@ class Runner:
             "runtime": self.spec.runtime,
             "delegate": delegate,
             "report": str(report) if checking and delegate else None,
+            "cpus": self._cpus,
         }
 
 

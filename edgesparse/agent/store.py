@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-SOCKET = "agent.sock"
 LOG = "agent.log"
+OLD_LOG = "agent.old.log"
 LOCK = "agent.lock"
 
 
@@ -23,6 +23,7 @@ class BoardStore:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._verified: dict[str, tuple[int, int, int]] = {}
         for directory in (home, home / "objects", home / "runs", home / "checks", home / "agent"):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -38,11 +39,37 @@ class BoardStore:
         """Those of the named objects that are not here."""
         return [name for name in names if not self.object(name).is_file()]
 
+    def verified(self, name: str) -> bool:
+        """Whether an object's content is still what its name says; read once, and again only when the file is another.
+        A damaged one is removed, so that the next push brings it again.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+        """
+        path = self.object(name)
+        stat = path.stat()
+        seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if self._verified.get(name) != seen:
+            if sha256_of(path) != name:
+                path.unlink()
+                return False
+            self._verified[name] = seen
+        return True
+
     def check_path(self, key: Any) -> Path:
         """Where the verdict of an earlier check is kept; `key` is everything that the verdict depends on, as JSON
         types."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.home / "checks" / f"{digest}.json"
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def write_aside(path: Path, data: bytes) -> None:

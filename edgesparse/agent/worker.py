@@ -1,9 +1,10 @@
 """The worker: one variant under one backend, in a process of its own, told what to do over a pipe.
 
-In:  load {model, twin, inputs, golden, backend, threads, runtime, delegate, report}, then measure {samples, launch_s,
-warmup_s}; or plan {model, runtime, delegate, report}; end of input ends it.
-Out: loaded {init_ms, first_inference_ms, parity, path, runtime, delegate}, measured {warmup_ns, latency_ns}, planned
-{delegate}, or failed {kind, reason}.
+In:  load {model, twin, inputs, golden, backend, threads, runtime, delegate, report, cpus}, then measure {samples,
+launch_s, warmup_s, window_s}; or plan {model, runtime, delegate, report}; or run {model, inputs, outputs, backend,
+runtime, limit_s}; end of input ends it.
+Out: loaded {init_ms, first_inference_ms, parity, path, runtime, delegate}, measured {warmup_ns, latency_ns, window_ns,
+inferences}, planned {delegate}, ran {samples}, or failed {kind, reason}.
 
 `delegate` is the csr backend's library and options on the way in, and what it reports of every operator on the way out;
 `report` is the file that it writes that to.
@@ -13,12 +14,15 @@ Only `invoke()` is inside the timed region. The stream is guarded: whatever a ru
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgesparse import wire
@@ -51,19 +55,35 @@ class Model:
         for detail, array in zip(self.inputs, arrays):
             self.interpreter.set_tensor(detail["index"], quantised.as_input(array, detail))
 
-    def run_all(self, samples: list[Any]) -> list[Any]:
-        """Outputs for every sample: one array per output, samples along axis 0."""
+    def run_all(self, samples: list[Any], limit_s: float | None = None, *, first_ran: bool = False) -> list[Any]:
+        """Outputs for every sample: one array per output, samples along axis 0.
+
+        Args:
+            samples: one array per input.
+            limit_s: fewer samples once it is reached, but one at least.
+            first_ran: the first sample has just been run.
+        """
         import numpy as np
 
         outputs: list[list[Any]] = []
+        end_s = time.monotonic() + (math.inf if limit_s is None else limit_s)
         for number in range(len(samples[0])):
-            self.set_inputs([array[number] for array in samples])
-            self.interpreter.invoke()
+            if number and time.monotonic() > end_s:
+                break
+            if number or not first_ran:
+                self.set_inputs([array[number] for array in samples])
+                self.interpreter.invoke()
             outputs.append([self.interpreter.get_tensor(index) for index in self.outputs])
         return [np.stack(each) for each in zip(*outputs)]
 
     def verdict(
-        self, inputs: list[Any], golden: list[Any], backend: str, beside: Callable[[str], Model]
+        self,
+        inputs: list[Any],
+        golden: list[Any],
+        backend: str,
+        beside: Callable[[str], Model],
+        *,
+        first_ran: bool = False,
     ) -> tuple[list[Any], dict[str, Any]]:
         """Outputs for every sample, and the parity gate's verdict on them.
 
@@ -72,8 +92,9 @@ class Model:
             golden: the outputs expected.
             backend: the model's own.
             beside: makes the same model under another backend.
+            first_ran: the first sample has just been run.
         """
-        outputs = self.run_all(inputs)
+        outputs = self.run_all(inputs, first_ran=first_ran)
         if not quantised.is_quantised(self.interpreter):
             return outputs, parity.compare(outputs, golden)
 
@@ -104,6 +125,8 @@ def load_arrays(path: str) -> list[Any]:
 
 def load(message: wire.Message) -> tuple[Model, wire.Message]:
     """Load a variant, pass it through the parity gate and, with a twin, find out which path it takes."""
+    if cpus := message.get("cpus"):
+        os.sched_setaffinity(0, cpus)  # before the runtime starts threads, which inherit it
     name = wire.text(message, "runtime")
     runtime, version = backends.load_runtime(name)
     backend, threads = wire.text(message, "backend"), wire.whole(message, "threads")
@@ -118,7 +141,9 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
     model.interpreter.invoke()
     first_ms = (time.perf_counter_ns() - started_ns) / 1e6
 
-    outputs, verdict = model.verdict(inputs, golden, backend, lambda name: Model(runtime, path_of_model, name, threads))
+    outputs, verdict = model.verdict(
+        inputs, golden, backend, lambda name: Model(runtime, path_of_model, name, threads), first_ran=True
+    )
     path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
     if twin == path_of_model and path is None:
         kept = "the weights are stored dense, and this backend looks for no zeros"
@@ -152,6 +177,17 @@ def plan(message: wire.Message) -> wire.Message:
     return {"type": "planned", "delegate": backends.read_report(report_path)}
 
 
+def run(message: wire.Message) -> wire.Message:
+    """Write a model's outputs for the samples in a file to another, as many as there is time for."""
+    import numpy as np
+
+    runtime, _ = backends.load_runtime(wire.text(message, "runtime"))
+    model = Model(runtime, wire.text(message, "model"), wire.text(message, "backend"), 1)
+    outputs = model.run_all(load_arrays(wire.text(message, "inputs")), float(message["limit_s"]))
+    np.savez(wire.text(message, "outputs"), **{str(number): array for number, array in enumerate(outputs)})
+    return {"type": "ran", "samples": len(outputs[0])}
+
+
 def _delegate(message: wire.Message) -> backends.Delegate | None:
     """The csr backend's library and options in a message, told where to report to."""
     found, report_path = message.get("delegate"), message.get("report")
@@ -177,6 +213,8 @@ def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:
 def _left(report: dict[str, Any]) -> str:
     """Why the csr backend's delegate claimed nothing, in its own words."""
     reasons = Counter(node["reason"] for node in report["nodes"])
+    if report.get("refused"):
+        return f"all operators ran under XNNPACK: {report['refused']}"
     if not reasons:
         return "the kernels found no convolution and no fully connected layer"
     (first, count), *others = reasons.most_common()
@@ -209,15 +247,24 @@ def _path_taken(model: Model, outputs: list[Any], twin_outputs: list[Any]) -> di
 
 
 def measure(model: Model, message: wire.Message) -> wire.Message:
-    """Time `invoke()`: warm up, then until `samples` or `launch_s`, but never fewer than MIN_SAMPLES."""
+    """Time `invoke()`: warm up, then until `samples` or `launch_s`, but never fewer than MIN_SAMPLES. Where power is
+    read, go on untimed until `window_s` is full: sensors are slower than clocks."""
+    window_s = float(message.get("window_s", 0.0))
     wanted, launch_s, warmup_s = wire.whole(message, "samples"), float(message["launch_s"]), float(message["warmup_s"])
     invoke, clock_ns = model.interpreter.invoke, time.perf_counter_ns
     gc.collect()
     gc.disable()
-    warmup_ns = _timed(invoke, clock_ns, MIN_WARMUP, sys.maxsize, warmup_s)
+    # A slice of a launch that goes on is warm already.
+    warmup_ns = _timed(invoke, clock_ns, MIN_WARMUP, sys.maxsize, warmup_s) if message.get("first", True) else []
+    begin_ns = clock_ns()
     latency_ns = _timed(invoke, clock_ns, MIN_SAMPLES, wanted, launch_s)
+    inferences, end_ns = len(latency_ns), clock_ns()
+    while end_ns < begin_ns + window_s * 1e9:
+        invoke()
+        inferences, end_ns = inferences + 1, clock_ns()
     gc.enable()
-    return {"type": "measured", "warmup_ns": warmup_ns, "latency_ns": latency_ns}
+    window = {"window_ns": [begin_ns, end_ns], "inferences": inferences}
+    return {"type": "measured", "warmup_ns": warmup_ns, "latency_ns": latency_ns, **window}
 
 
 def _timed(invoke: Any, clock_ns: Any, at_least: int, at_most: int, seconds: float) -> list[int]:
@@ -239,17 +286,27 @@ def guarded_streams() -> tuple[BinaryIO, BinaryIO]:
     return inward, outward
 
 
+def offer_to_the_oom_killer() -> None:
+    """Where memory runs out, let the kernel take this process, and neither the agent nor the board's sshd."""
+    with contextlib.suppress(OSError):  # a kernel without it has no such choice
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
 def main() -> int:
     """Serve one pipe until it ends."""
+    offer_to_the_oom_killer()
     inward, outward = guarded_streams()
     model: Model | None = None
     for line in inward:
         try:
             message = wire.decode(line)
             if message["type"] == "load":
+                model = None  # two large models at once may be too much
                 model, answer = load(message)
             elif message["type"] == "plan":
                 answer = plan(message)
+            elif message["type"] == "run":
+                answer = run(message)
             elif message["type"] == "measure" and model is not None:
                 answer = measure(model, message)
             else:

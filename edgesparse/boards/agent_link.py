@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from edgesparse import __version__, wire
 from edgesparse.boards.transport import LinkLost, Stream
 from edgesparse.errors import BoardError
+from edgesparse.interrupting import LOOK_S, raise_if_interrupted
 
 ANSWER_S = 30.0
 # Between two records lies at most one launch; the agent's own deadlines end a launch that hangs.
@@ -47,9 +49,13 @@ class AgentLink:
         self._send(message)
         return self._answer(timeout_s)
 
-    def submit(self, spec: wire.RunSpec) -> int:
-        """Put a run in line; returns how many are before it."""
-        return int(self.ask({"type": "submit", "spec": spec.to_message()})["place"])
+    def submit(self, spec: wire.RunSpec, *, wait: bool = True) -> int:
+        """Put a run in line; returns how many are before it.
+
+        Raises:
+            BoardError: it would have to wait, and is not to.
+        """
+        return int(self.ask({"type": "submit", "spec": spec.to_message(), "wait": wait})["place"])
 
     def cancel(self, run: str) -> None:
         """Take a run out of line or stop it; returns when the board is free of it."""
@@ -80,10 +86,16 @@ class AgentLink:
         self._stream.write(wire.encode(message))
 
     def _receive(self, timeout_s: float) -> wire.Message:
-        try:
-            line = self._stream.readline(timeout_s)
-        except TimeoutError:
-            raise LinkLost(f"The agent on {self.board} said nothing for {timeout_s:g} s.") from None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            raise_if_interrupted()
+            left_s = deadline - time.monotonic()
+            try:
+                line = self._stream.readline(max(0.0, min(left_s, LOOK_S)))
+                break
+            except TimeoutError:
+                if left_s <= LOOK_S:
+                    raise LinkLost(f"The agent on {self.board} said nothing for {timeout_s:g} s.") from None
         if not line:
             said = self._stream.stderr_tail().strip()
             raise LinkLost(f"The link to the agent on {self.board} ended{': ' + said if said else '.'}")
@@ -96,7 +108,7 @@ class AgentLink:
         message = self._receive(timeout_s)
         if message["type"] == "error":
             hint = (
-                f"Look at who measures: edgesparse agent status --board {self.board}"
+                f"Wait for it (--wait), or look at who measures: edgesparse agent status --board {self.board}"
                 if message.get("code") == "busy"
                 else ""
             )

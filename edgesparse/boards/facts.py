@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.transport import Transport
+from edgesparse.boards.types import cpu_name, instruction_sets
 from edgesparse.errors import BoardError
 
 PROBE_S = 60.0
@@ -17,6 +18,7 @@ MODULES = {
     "psutil": "psutil",
     "ai-edge-litert": "ai_edge_litert",
     "tflite-runtime": "tflite_runtime",
+    "pip": "pip",
 }
 _PYTHONS = ["python3", *(f"python3.{minor}" for minor in range(15, 5, -1))]
 _ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64"}
@@ -53,6 +55,31 @@ echo "system $(. /etc/os-release 2>/dev/null; echo "$PRETTY_NAME")"
 model=$(tr -d '\\000' </proc/device-tree/model 2>/dev/null || cat /sys/devices/virtual/dmi/id/product_name 2>/dev/null)
 echo "model $model"
 while read -r key value _; do [ "$key" = MemTotal: ] && echo "memory_kb $value"; done </proc/meminfo
+echo "bits $(getconf LONG_BIT 2>/dev/null)"
+echo "cores $(getconf _NPROCESSORS_ONLN 2>/dev/null)"
+grep -E '^(model name|flags|Features|CPU part)[[:space:]]*:' /proc/cpuinfo | sort -u | while read -r line; do
+  echo "cpuinfo $line"
+done
+echo "governors" $(cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u)
+# $1: kind, $2: name, $3: the file that is read for a value
+sensor() { if [ -r "$3" ]; then echo "sensor $1 yes $2"; else echo "sensor $1 no $2"; fi; }
+for zone in /sys/class/thermal/thermal_zone*; do
+  [ -e "$zone/temp" ] && sensor thermal "$(cat "$zone/type" 2>/dev/null)" "$zone/temp"
+done
+for chip in /sys/class/hwmon/hwmon*; do
+  for value in "$chip"/power[0-9]*_input "$chip"/curr[0-9]*_input; do
+    [ -e "$value" ] && sensor power "$(cat "$chip/name" 2>/dev/null)" "$value" && break
+  done
+done
+for domain in /sys/class/powercap/*:*; do
+  [ -e "$domain/energy_uj" ] && sensor energy "$(cat "$domain/name" 2>/dev/null)" "$domain/energy_uj"
+done
+for supply in /sys/class/power_supply/*; do
+  [ -e "$supply/power_now" ] && sensor battery "${supply##*/}" "$supply/power_now"
+done
+command -v vcgencmd >/dev/null && echo "sensor throttled yes vcgencmd"
+echo "release $(head -n 1 /etc/nv_tegra_release 2>/dev/null)"
+echo "systemd $(XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)} systemctl --user is-system-running 2>/dev/null)"
 while [ ! -d "$home" ]; do home=$(dirname -- "$home"); done
 df -Pk -- "$home" | { read -r _; read -r _ _ _ free _; echo "disk_free_kb $free"; }
 seen=:
@@ -85,14 +112,27 @@ class Interpreter:
 
 
 @dataclass(frozen=True)
+class Sensor:
+    """Something that the kernel measures: `kind` is thermal, power, energy, battery or throttled."""
+
+    kind: str
+    name: str
+    readable: bool
+
+
+@dataclass(frozen=True)
 class BoardFacts:
     """What a board said.
 
     Args:
-        arch: `aarch64`, `armv7l`, `x86_64`, …
+        arch: of its programs: `aarch64`, `armv7l`, `x86_64`, …; a 32-bit system on a 64-bit kernel is `armv7l`.
         libc: such as `glibc 2.36`; "unknown" where it says nothing.
         system: such as `Debian GNU/Linux 12 (bookworm)`; "" where it says nothing, as `model`.
-        disk_free_bytes: where the store is or would be; None where it says nothing, as `memory_bytes`.
+        disk_free_bytes: where the store is or would be; None where it says nothing, as `memory_bytes` and `cores`.
+        cpu: its name; isa: its vector instruction sets, in the words of the board types.
+        governors: how the kernel chooses clocks, each once; empty where it does not.
+        release: the vendor's system, as a Jetson's `# R35 (release), REVISION: 4.1, …`; "" elsewhere.
+        systemd: what its user's systemd says of itself; "" without one.
     """
 
     arch: str
@@ -104,6 +144,13 @@ class BoardFacts:
     memory_bytes: int | None
     disk_free_bytes: int | None
     pythons: list[Interpreter]
+    cpu: str = "unknown"
+    isa: list[str] = field(default_factory=list)
+    cores: int | None = None
+    governors: list[str] = field(default_factory=list)
+    sensors: list[Sensor] = field(default_factory=list)
+    release: str = ""
+    systemd: str = ""
 
     @property
     def glibc(self) -> tuple[int, int] | None:
@@ -135,17 +182,25 @@ def probe(transport: Transport, board: Board) -> BoardFacts:
 def parse_facts(output: str) -> BoardFacts:
     """The facts in what the script said."""
     found: dict[str, str] = {}
-    pythons = []
+    pythons, sensors, cpuinfo = [], [], []
     for line in output.splitlines():
         key, _, value = line.partition(" ")
         if key == "python":
             about = json.loads(value)
             pythons.append(Interpreter(about["path"], tuple(about["version"]), about["modules"]))
+        elif key == "sensor" and len(value.split(" ", 2)) == 3:
+            kind, readable, name = value.split(" ", 2)
+            sensors.append(Sensor(kind, name, readable == "yes"))
+        elif key == "cpuinfo":
+            cpuinfo.append(value)
         else:
             found.setdefault(key, value.strip())
     arch = found.get("arch", "")
+    arch = _ARCHITECTURES.get(arch, arch)
+    if arch == "aarch64" and found.get("bits") == "32":  # Raspberry Pi OS 32-bit boots a 64-bit kernel
+        arch = "armv7l"
     return BoardFacts(
-        arch=_ARCHITECTURES.get(arch, arch),
+        arch=arch,
         kernel=found.get("kernel", ""),
         hostname=found.get("hostname", ""),
         libc=_libc(found.get("libc", "")),
@@ -154,6 +209,13 @@ def parse_facts(output: str) -> BoardFacts:
         memory_bytes=_bytes(found.get("memory_kb", "")),
         disk_free_bytes=_bytes(found.get("disk_free_kb", "")),
         pythons=pythons,
+        cpu=cpu_name("\n".join(cpuinfo)),
+        isa=instruction_sets("\n".join(cpuinfo)),
+        cores=int(found["cores"]) if found.get("cores", "").isdigit() else None,
+        governors=found.get("governors", "").split(),
+        sensors=sensors,
+        release=found.get("release", ""),
+        systemd=found.get("systemd", ""),
     )
 
 

@@ -20,10 +20,11 @@ class Following:
         run: the run's id.
         have: the number of the last record that is here already.
         on_message: given each `record`, and each change of `place` in line.
+        wait: False to be refused where the board is not free at once.
     """
 
-    def __init__(self, session: BoardSession, run: str, have: int, on_message: OnMessage) -> None:
-        self.session, self.run, self.have, self.on_message = session, run, have, on_message
+    def __init__(self, session: BoardSession, run: str, have: int, on_message: OnMessage, *, wait: bool = True) -> None:
+        self.session, self.run, self.have, self.on_message, self.wait = session, run, have, on_message, wait
 
     def carry_out(self, spec: wire.RunSpec | None = None) -> wire.Message:
         """Submit the spec where one is given, then collect to the end. Interrupting frees the board of the run.
@@ -35,18 +36,18 @@ class Following:
             BoardError: the board refuses, or stays out of reach.
         """
         try:
-            if spec is not None:
-                with self.session.link() as link:
-                    link.submit(spec)
-            return self._to_end()
+            return self._to_end(spec)
         except KeyboardInterrupt:
             self._cancel()
             raise
 
-    def _to_end(self) -> wire.Message:
+    def _to_end(self, spec: wire.RunSpec | None) -> wire.Message:
         while True:
             try:
                 with self.session.link() as link:
+                    if spec is not None:
+                        link.submit(spec, wait=self.wait)
+                        spec = None
                     for message in link.follow(self.run, self.have):
                         if message["type"] == "end":
                             return message

@@ -11,6 +11,7 @@ identity_file = "~/.ssh/bench"
 python = "/usr/bin/python3.10"
 home = "/data/edgesparse"
 threads = [1, 4]
+tags = ["lab", "window"]
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +57,10 @@ class Board:
         python: the Python to use there.
         home: the directory of its store; `~/` is the home of the user there.
         threads: the thread counts to measure.
+        tags: words by which several are named at once.
         known_hosts: the one file that says which host key it shows; the user's own where None.
+        meter: a command, run on the board, that prints the readings of an external meter; "" for none.
+        meter_scope: what the meter is put before.
         counts_instructions: an emulated board whose clock goes one nanosecond forward for each instruction.
     """
 
@@ -70,7 +74,10 @@ class Board:
     python: str | None = None
     home: str | None = None
     threads: list[int] | None = None
+    tags: list[str] = field(default_factory=list)
     known_hosts: str | None = None
+    meter: str = ""
+    meter_scope: str = "wall"
     counts_instructions: bool = False
 
     @property
@@ -83,7 +90,7 @@ class Board:
 
     def to_dict(self) -> dict[str, Any]:
         """The board in JSON types."""
-        fields = ("name", "transport", "host", "user", "port", "identity_file", "python", "home", "threads")
+        fields = ("name", "transport", "host", "user", "port", "identity_file", "python", "home", "threads", "tags")
         return {"type": self.type.name, "address": self.address, **{field: getattr(self, field) for field in fields}}
 
 
@@ -96,6 +103,9 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     python: str | None = None
     home: str | None = None
     threads: list[int] | None = None
+    tags: list[str] = msgspec.field(default_factory=list)
+    meter: str = ""
+    meter_scope: Literal["wall", "board-input", "soc", "gpu", "rail"] = "wall"
 
 
 class _Inventory(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -146,8 +156,41 @@ def resolve(name: str, host: str | None = None) -> Board:
     raise _unknown(name, entries)
 
 
+def find_boards(selection: str) -> list[Board]:
+    """The boards that a selection means, each once.
+
+    Args:
+        selection: names, `type:TYPE` and `tag:TAG`, with commas between.
+
+    Raises:
+        UsageError: a part of it means no board.
+    """
+    found: dict[str, Board] = {}
+    for part in filter(None, (word.strip() for word in selection.split(","))):
+        kind, colon, wanted = part.partition(":")
+        if colon and kind in ("type", "tag"):
+            known = [board for board in list_boards() if board.name != LOCAL]
+            wanted = load_type(wanted).name if kind == "type" else wanted  # an alias, or no type at all
+            words = {board.name: [board.type.name] if kind == "type" else board.tags for board in known}
+            meant = [board for board in known if wanted in words[board.name]]
+            if not meant:
+                there = sorted({word for each in words.values() for word in each})
+                raise UsageError(
+                    f"No board of the inventory has the {kind} {wanted!r}.",
+                    hint=f"They have: {', '.join(there) or 'none'}.",
+                )
+        else:
+            meant = [resolve(part)]
+        found |= {board.name: board for board in meant}
+    if not found:
+        raise UsageError(
+            f"Expected boards, found {selection!r}.", hint="For example --boards orin,pi or --boards tag:lab"
+        )
+    return list(found.values())
+
+
 def _booted(name: str, host: str | None) -> Board | None:
-    """The emulated board, the one kind of which edgesparse itself knows where it stands; None for other types, and for
+    """An emulated board, the one kind of which edgesparse itself knows where it stands; None for other types, and for
     another host than it.
 
     Raises:
@@ -157,7 +200,7 @@ def _booted(name: str, host: str | None) -> Board | None:
         return None
     from edgesparse.boards.virt.machine import Machine
 
-    machine = Machine()
+    machine = Machine(board_type=name)
     if host is None:
         return machine.board()
     return machine.board() if machine.running() and machine.board().address == host else None

@@ -35,6 +35,8 @@ class LocalTransport:
         )
         self._streams: list[_LocalStream] = []
 
+    is_here = True
+
     @property
     def home(self) -> str:
         return self._home

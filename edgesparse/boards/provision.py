@@ -10,20 +10,35 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgesparse.boards.facts import BoardFacts, Interpreter, parse_facts, probe
 from edgesparse.boards.inventory import Board
-from edgesparse.boards.transport import Transport, missing
+from edgesparse.boards.transport import LinkLost, Transport, missing
 from edgesparse.boards.wheels import NUMPY_1, REQUIREMENTS, NoWheel, fetch_wheels
-from edgesparse.errors import BoardError
+from edgesparse.errors import BoardError, UsageError
+from edgesparse.files import sha256_of
 
-__all__ = ["BoardFacts", "Interpreter", "RuntimeEnv", "choose_python", "ensure_runtime", "parse_facts", "probe"]
+__all__ = [
+    "BoardFacts",
+    "Interpreter",
+    "RuntimeEnv",
+    "RuntimePlan",
+    "choose_python",
+    "ensure_runtime",
+    "list_runtimes",
+    "parse_facts",
+    "plan_runtime",
+    "probe",
+    "remove_runtime",
+]
 
 PYTHON_MIN = (3, 9)
 IMPORT_S = 120.0
 UNPACK_S = 600.0
+FETCH_S = 300.0
 _NUMPY_MIN = (1, 23)
 
 # Imports what it is told to, one by one, and says in one JSON line which version each has, or null.
@@ -68,6 +83,42 @@ finally:
     shutil.rmtree(part, ignore_errors=True)
     for wheel in wheels:
         os.remove(wheel)
+"""
+# stdin: the SHA-256s of wheels; arguments: where each goes, pins. Ends with 0 once all are there and are those.
+_FETCH = """
+import hashlib, json, os, shutil, subprocess, sys, tempfile
+places, pins = json.loads(sys.argv[1]), sys.argv[2:]
+parent = os.path.dirname(next(iter(places.values())))
+os.umask(0o77)
+if not os.path.isdir(parent):
+    os.makedirs(parent)
+part = tempfile.mkdtemp(prefix=".part-%d-" % os.getpid(), dir=parent)
+try:
+    subprocess.check_call(
+        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "0", "--timeout", "5",
+         "download", "--no-deps", "--only-binary", ":all:", "--dest", part] + pins, stdout=sys.stderr)
+    for line in sys.stdin:
+        want, name = line.split()
+        with open(os.path.join(part, name), "rb") as file:
+            if hashlib.sha256(file.read()).hexdigest() != want:
+                sys.exit("%s is another one there" % name)
+    for name, place in places.items():
+        os.rename(os.path.join(part, name), place)
+finally:
+    shutil.rmtree(part, ignore_errors=True)
+"""
+# $1: the directory. A line for each environment: its name, kilobytes, its packages.
+_LIST_RUNTIMES = r"""
+for each in "$1"/*/; do
+  [ -d "$each" ] || continue
+  name=${each%/}
+  printf '%s %s' "${name##*/}" "$(du -sk "$each" | cut -f 1)"
+  for info in "$each"*.dist-info; do
+    info=${info##*/}
+    [ "$info" = '*.dist-info' ] || printf ' %s' "${info%.dist-info}"
+  done
+  echo
+done
 """
 _MODULES = {
     "numpy": "numpy",
@@ -127,6 +178,62 @@ def choose_python(facts: BoardFacts, board: Board) -> Interpreter:
     )
 
 
+@dataclass(frozen=True)
+class RuntimePlan:
+    """How a board gets its runtime.
+
+    Args:
+        runtime: what workers will run with.
+        directory: where it is or will be; None where the board's Python has it already.
+        wheels: files on this machine that go into the directory; empty where it is there.
+        needed_bytes: what that takes on the board.
+        refused: runtimes that were preferred, and why there is nothing of them for this board.
+    """
+
+    runtime: RuntimeEnv
+    directory: str | None = None
+    wheels: list[Path] = field(default_factory=list)
+    needed_bytes: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
+def plan_runtime(
+    transport: Transport,
+    board: Board,
+    facts: BoardFacts,
+    python: Interpreter,
+    progress: Callable[[str], None],
+    *,
+    cache: Path | None = None,
+) -> RuntimePlan:
+    """What a board's Python lacks of a runtime, and where it comes from; nothing is changed on the board.
+
+    Args:
+        progress: told each step that takes time.
+        cache: where wheels are kept on the host; the user's cache directory where None.
+
+    Raises:
+        BoardError: there are no wheels for this board, or they cannot be fetched.
+    """
+    own = _own_modules(transport, python)
+    for name in board.type.runtimes:
+        if name in own and not _wanted(name, own):
+            return RuntimePlan(RuntimeEnv(python.path, [], name, own[name]))
+    refused: list[str] = []
+    for name in board.type.runtimes:
+        try:
+            wheels = fetch_wheels(_wanted(name, own), facts, python, board, progress, cache)
+        except NoWheel as error:
+            refused.append(f"{name}: nothing for {error}")
+            continue
+        return _plan_wheels(transport, python, name, wheels, refused)
+    raise BoardError(
+        f"There is no TFLite runtime for {board.name}: {facts.arch}, Python {python.short_version}, {facts.libc} "
+        f"({'; '.join(refused)}).",
+        hint=_WHAT_EXISTS,
+    )
+
+
 def ensure_runtime(
     transport: Transport,
     board: Board,
@@ -139,30 +246,32 @@ def ensure_runtime(
     """A runtime for the board's Python: its own if it has one that works, else one in the store.
 
     Args:
-        progress: told each step that takes time.
-        cache: where wheels are kept on the host; the user's cache directory where None.
+        progress, cache: as of `plan_runtime`.
 
     Raises:
         BoardError: there are no wheels for this board, no space, or they do not work there.
     """
-    own = _own_modules(transport, python)
-    for name in board.type.runtimes:
-        if name in own and not _wanted(name, own):
-            _remember(transport, python)
-            return RuntimeEnv(python.path, [], name, own[name])
-    refused = []
-    for name in board.type.runtimes:
-        try:
-            wheels = fetch_wheels(_wanted(name, own), facts, python, board, progress, cache)
-        except NoWheel as error:
-            refused.append(f"{name}: nothing for {error}")
-            continue
-        return _provide(transport, board, facts, python, name, wheels, progress)
-    raise BoardError(
-        f"There is no TFLite runtime for {board.name}: {facts.arch}, Python {python.short_version}, {facts.libc} "
-        f"({'; '.join(refused)}).",
-        hint=_WHAT_EXISTS,
-    )
+    plan = plan_runtime(transport, board, facts, python, progress, cache=cache)
+    if plan.directory is None:
+        _remember(transport, python)
+    elif plan.wheels:
+        _provide(transport, board, facts, python, plan, progress)
+    return plan.runtime
+
+
+def _plan_wheels(
+    transport: Transport, python: Interpreter, name: str, wheels: list[Path], refused: list[str]
+) -> RuntimePlan:
+    """They stay where they are already: the directory is named by what is in it."""
+    lock = hashlib.sha256("".join(f"{wheel.name} {sha256_of(wheel)}\n" for wheel in wheels).encode()).hexdigest()[:16]
+    directory = f"{transport.home}/runtimes/{lock}"
+    prefix = name.replace("-", "_") + "-"
+    version = next((wheel.name.split("-")[1] for wheel in wheels if wheel.name.startswith(prefix)), None)
+    runtime = RuntimeEnv(python.path, [directory], name, version or python.modules.get(name, "unknown"))
+    if not missing(transport, [directory]):
+        return RuntimePlan(runtime, directory, refused=refused)
+    needed_bytes = sum(wheel.stat().st_size + _unpacked_bytes(wheel) for wheel in wheels)
+    return RuntimePlan(runtime, directory, wheels, needed_bytes, refused)
 
 
 def _provide(
@@ -170,30 +279,21 @@ def _provide(
     board: Board,
     facts: BoardFacts,
     python: Interpreter,
-    name: str,
-    wheels: list[Path],
+    plan: RuntimePlan,
     progress: Callable[[str], None],
-) -> RuntimeEnv:
-    """Have the wheels unpacked in the board's store; they stay where they are already."""
-    lock = hashlib.sha256(
-        "".join(f"{wheel.name} {hashlib.sha256(wheel.read_bytes()).hexdigest()}\n" for wheel in wheels).encode()
-    ).hexdigest()[:16]
-    directory = f"{transport.home}/runtimes/{lock}"
-    prefix = name.replace("-", "_") + "-"
-    version = next((wheel.name.split("-")[1] for wheel in wheels if wheel.name.startswith(prefix)), None)
-    runtime = RuntimeEnv(python.path, [directory], name, version or python.modules.get(name, "unknown"))
-    if not missing(transport, [directory]):
-        return runtime
-    needed_bytes = sum(wheel.stat().st_size + _unpacked_bytes(wheel) for wheel in wheels)
-    if facts.disk_free_bytes is not None and needed_bytes > facts.disk_free_bytes:
+) -> None:
+    """Have the wheels unpacked in the board's store."""
+    directory, name = str(plan.directory), plan.runtime.name
+    if facts.disk_free_bytes is not None and plan.needed_bytes > facts.disk_free_bytes:
         raise BoardError(
-            f"The disk of {board.name} is full: the runtime needs {needed_bytes / 1e6:.0f} MB in {directory}, "
+            f"The disk of {board.name} is full: the runtime needs {plan.needed_bytes / 1e6:.0f} MB in {directory}, "
             f"{facts.disk_free_bytes / 1e6:.0f} MB are free.",
             hint="Free some space there, or give the board another `home` in the inventory.",
         )
-    progress(f"putting {', '.join(wheel.name.split('-')[0] for wheel in wheels)} onto {board.name}")
-    remote = [f"{directory}-{wheel.name}" for wheel in wheels]
-    transport.put(list(zip(wheels, remote, strict=True)), lambda count: None)
+    remote = [f"{directory}-{wheel.name}" for wheel in plan.wheels]
+    if not _fetched_there(transport, python, plan.wheels, remote, progress, board.name):
+        progress(f"putting {', '.join(wheel.name.split('-')[0] for wheel in plan.wheels)} onto {board.name}")
+        transport.put(list(zip(plan.wheels, remote, strict=True)), lambda count: None)
     progress(f"unpacking them there, under {python.path}")
     modules = {each: _MODULES[each] for each in ("numpy", "psutil", name)}
     command = [python.path, "-c", _UNPACK, directory, _TRY_IMPORTS, json.dumps(modules), *remote]
@@ -202,11 +302,59 @@ def _provide(
     if done.returncode or None in found.values() or len(found) < len(modules):
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise BoardError(
-            f"{name} {runtime.version} does not work on {board.name} under {python}: "
+            f"{name} {plan.runtime.version} does not work on {board.name} under {python}: "
             f"{(said or ['it gave no reason'])[-1]}",
             hint=f"Use another Python there: name it as `python` of [boards.{board.name}] in the inventory.",
         )
-    return runtime
+
+
+def _fetched_there(
+    transport: Transport,
+    python: Interpreter,
+    wheels: list[Path],
+    remote: list[str],
+    progress: Callable[[str], None],
+    where: str,
+) -> bool:
+    """Have the board fetch the very same wheels over its own network, which is often faster than the link. False where
+    it has no pip or no network, or gets others; then nothing of it stays there."""
+    if "pip" not in python.modules or transport.is_here:
+        return False
+    pins = ["==".join(wheel.name.split("-")[:2]) for wheel in wheels]
+    progress(f"{where} fetches {', '.join(pins)}, if its network lets it")
+    sums = "".join(f"{sha256_of(wheel)}  {wheel.name}\n" for wheel in wheels)
+    command = [python.path, "-c", _FETCH, json.dumps(dict(zip([w.name for w in wheels], remote, strict=True))), *pins]
+    try:
+        done = transport.run(command, input=sums.encode(), timeout_s=FETCH_S)
+    except LinkLost:
+        raise
+    except BoardError:  # it took too long
+        return False
+    return done.returncode == 0
+
+
+def list_runtimes(transport: Transport) -> list[dict[str, Any]]:
+    """The environments in the board's store: name (the hash of their wheels), bytes, what is in them."""
+    done = transport.run(["sh", "-c", _LIST_RUNTIMES, "sh", f"{transport.home}/runtimes"], timeout_s=IMPORT_S)
+    found = []
+    for line in done.stdout.decode(errors="replace").splitlines():
+        name, kilobytes, *packages = line.split()
+        found.append({"name": name, "bytes": int(kilobytes) * 1024, "packages": packages})
+    return found
+
+
+def remove_runtime(transport: Transport, name: str) -> None:
+    """Remove one of them.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    names = [each["name"] for each in list_runtimes(transport)]
+    if name not in names:
+        raise UsageError(
+            f"There is no runtime {name!r} on the board.", hint=f"There are: {', '.join(names) or 'none'}."
+        )
+    transport.run(["rm", "-rf", "--", f"{transport.home}/runtimes/{name}"], timeout_s=UNPACK_S)
 
 
 def _unpacked_bytes(wheel: Path) -> int:

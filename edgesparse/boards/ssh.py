@@ -18,6 +18,7 @@ from edgesparse.boards.ssh_config import route
 from edgesparse.boards.ssh_connect import CONNECT_S, connect, hang_up
 from edgesparse.boards.transport import Completed, LineStream, LinkLost
 from edgesparse.errors import BoardError
+from edgesparse.interrupting import LOOK_S, raise_if_interrupted
 
 KEEPALIVE_S = 15.0
 DEAD_LINK_S = 30.0
@@ -66,6 +67,8 @@ class SshTransport:
         self._link = self._links[-1]
         threading.Thread(target=self._watch, args=(keepalive_s, dead_link_s), name="keepalive", daemon=True).start()
 
+    is_here = False
+
     @property
     def home(self) -> str:
         if self._home is None:
@@ -90,7 +93,9 @@ class SshTransport:
         _thread(_feed, channel, input or b"")
         try:
             for reader in readers:
-                reader.join(max(0.0, deadline - time.monotonic()))
+                while reader.is_alive() and time.monotonic() < deadline:
+                    reader.join(min(LOOK_S, max(0.0, deadline - time.monotonic())))
+                    raise_if_interrupted()
             if any(reader.is_alive() for reader in readers) or not channel.status_event.wait(
                 max(0.0, deadline - time.monotonic())
             ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 import paramiko
@@ -126,6 +127,7 @@ def _handshake(
         options = transport.get_security_options()
         options.ciphers = sorted(options.ciphers, key=lambda cipher: cipher not in FAST_CIPHERS)
         trust.prefer_known_types(transport, hop.host_key_name)
+        started = time.monotonic()
         try:
             transport.start_client(timeout=timeout_s)
             key = transport.get_remote_server_key()  # raises when the time was not enough
@@ -134,6 +136,11 @@ def _handshake(
                 f"{hop.host} port {hop.port} speaks no SSH that is still safe: {error}.", hint="Update its SSH server."
             ) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
+            if time.monotonic() - started >= timeout_s:
+                raise Unreachable(
+                    f"{hop.host} port {hop.port} takes connections and then says nothing for {timeout_s:g} s.",
+                    hint="Is the board very busy, or something else than an SSH server there?",
+                ) from None
             raise Unreachable(
                 f"What answers at {hop.host} port {hop.port} does not speak SSH: {error or 'it hung up'}.",
                 hint=f"Is this the port of its SSH server? Try: ssh -p {hop.port} {hop.user}@{hop.host}",

@@ -65,6 +65,8 @@ class Transport(Protocol):
     def home(self) -> str:
         """The absolute path of the board's store; not made here."""
 
+    is_here: bool  # whether the board is this machine
+
     def run(self, argv: list[str], *, input: bytes | None = None, timeout_s: float) -> Completed:
         """Run a command to its end.
 

@@ -21,6 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+LOCAL_TYPE = "local"
 Arch = Literal["aarch64", "armv7l", "x86_64"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -88,7 +89,8 @@ class AgentSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
 
 class BoardType(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A kind of board. `block` is the block of zeros (outputs x inputs) that fits its vectors of floats, `block_int8`
-    that of its int8 dot products; the time of an `emulated` one is no latency."""
+    that of its int8 dot products; the time of an `emulated` one is no latency. `models` are words of the model by which
+    one of them names itself; without any, the type is what its architecture leaves over."""
 
     name: str
     description: str
@@ -101,6 +103,7 @@ class BoardType(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     block_int8: str
     backends: list[str]
     sensors: list[str] = msgspec.field(default_factory=list)
+    models: list[str] = msgspec.field(default_factory=list)
     limits: Limits = Limits()
     emulated: bool = False
     agent: AgentSettings = AgentSettings()

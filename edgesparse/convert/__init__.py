@@ -65,9 +65,9 @@ def convert(
         from edgesparse.prune.data import as_data, load_data
 
         data = load_data(data) if isinstance(data, str) else as_data(data, "data")
-    toolchain = _toolchain()
-    key = _key(sources, data, name, toolchain)
-    existing = None if force else _up_to_date(out, key, keep_going)
+    versions = toolchain()
+    key = _key(sources, data, name, versions)
+    existing = None if force else up_to_date(out, key, keep_going)
     if existing is not None:
         return existing
 
@@ -75,11 +75,11 @@ def convert(
 
     with staged(out) as directory:
         say = progress or (lambda text: None)
-        build(directory, sources, data, name=name, key=key, toolchain=toolchain, keep_going=keep_going, say=say)
+        build(directory, sources, data, name=name, key=key, toolchain=versions, keep_going=keep_going, say=say)
     return read_bundle(out)
 
 
-def _toolchain() -> dict[str, str]:
+def toolchain() -> dict[str, str]:
     """The versions that decide what comes out."""
     found = {"python": platform.python_version()}
     for package in TOOLCHAIN:
@@ -100,7 +100,7 @@ def _key(sources: Sequence[Source], data: Any, name: str, toolchain: dict[str, s
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _up_to_date(out: Path, key: str, keep_going: bool) -> Bundle | None:
+def up_to_date(out: Path, key: str, keep_going: bool) -> Bundle | None:
     """The bundle at `out` if it is whole, was made from the same and would pass the gate."""
     try:
         bundle = read_bundle(out)

@@ -41,6 +41,7 @@ class Exported:
     recipe: str | None
     keras_outputs: Any | None
     layer_names: dict[int, str]
+    precision: str
     parity: list[HostParity] = field(default_factory=list)
 
     @property
@@ -76,13 +77,15 @@ def build(
     variants = []
     if sources[0].recipe is not None and sources[0].quantised_by is not None:
         # There is no dense model: the first pruned one in float is what the others are compared with.
-        sources = [Source(DENSE, sources[0].origin, None, {}, None, sources[0].model), *sources]
+        sources = [Source(DENSE, sources[0].origin, None, {}, _model=sources[0].model), *sources]
     for source in sources:
         say(f"converting {source.name}")
         exporter = _exporter(source, data, say)
         file, twin = _export(directory, source, exporter)
         if not samples:
-            samples = golden.sample_inputs(directory / (twin or file), None if data is None else data.x_test)
+            samples = golden.sample_inputs(
+                read_model(directory / (twin or file)), None if data is None else data.x_test
+            )
             np.savez(directory / INPUTS, **_numbered(samples))
         variants.append(_variant(directory, source, exporter, file, twin, samples))
     if variants[0].source.name != DENSE:
@@ -93,6 +96,30 @@ def build(
     rows += check_all(directory, INPUTS, checks, say)
     if not keep_going:
         refuse_failed(rows, checks)
+    complete(directory, variants, rows, data, name=name, key=key, toolchain=toolchain, say=say)
+
+
+def complete(
+    directory: Path,
+    variants: list[Exported],
+    rows: list[HostParity],
+    data: Any,
+    *,
+    name: str,
+    key: str,
+    toolchain: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Manifest:
+    """Measure the accuracy of a bundle's files, where there is data, and write the manifest: its last file.
+
+    Args:
+        directory: holds everything else.
+        variants: dense first.
+        rows: what the parity gate found.
+        data: held-out, or None.
+        name, key, toolchain: of the manifest.
+        say: told what is being done.
+    """
     for variant in variants:
         variant.parity = [row for row in rows if row.file in (variant.file, variant.twin)]
 
@@ -112,6 +139,7 @@ def build(
         variants=described,
     )
     write_manifest(directory, manifest)
+    return manifest
 
 
 def _exporter(source: Source, data: Any, say: Callable[[str], None]) -> Exporter:
@@ -159,7 +187,7 @@ def _variant(
     names = exporter.layer_names(read_model(directory / (twin or file)))
     # Rounding to int8 moves outputs by as much as the model's ranges make it: the accuracy says what that costs.
     keras_outputs = exporter.outputs(samples[0]) if source.quantised_by is None else None
-    return Exported(source, file, twin, path, recipe, keras_outputs, names)
+    return Exported(source, file, twin, path, recipe, keras_outputs, names, source.precision)
 
 
 def _baseline_from(directory: Path, variant: Exported) -> Exported:
@@ -169,7 +197,7 @@ def _baseline_from(directory: Path, variant: Exported) -> Exported:
     shutil.copyfile(directory / variant.twin, directory / file)
     shutil.copyfile(directory / variant.golden, directory / path)
     source = Source(DENSE, variant.source.origin, None, {})
-    return Exported(source, file, None, path, None, variant.keras_outputs, variant.layer_names)
+    return Exported(source, file, None, path, None, variant.keras_outputs, variant.layer_names, source.precision)
 
 
 def _against_keras(directory: Path, variant: Exported, toolchain: Mapping[str, str]) -> HostParity:
@@ -199,7 +227,8 @@ def _describe(directory: Path, variant: Exported, data: Any) -> Variant:
         accuracy_samples=0 if measured is None else len(data.x_test),
         layers=layers,
         host_parity=variant.parity,
-        precision=variant.source.precision,
+        precision=variant.precision,
+        trained=variant.source.trained,
     )
 
 

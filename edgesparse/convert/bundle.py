@@ -22,7 +22,8 @@ from edgesparse.files import replacing, sha256_of
 # History of the manifest. A change that an older reader would misread raises the number.
 #   1  first.
 #   2  variants of int8 weights: `precision`; the gate's `steps`, `share` and `note`. Manifests of version 1 are read.
-VERSION = 2
+#   3  `trained`: accuracies of the Keras model on the way. Manifests of versions 1 and 2 are read.
+VERSION = 3
 MANIFEST = "manifest.json"
 DENSE = "dense"
 FLOAT = "float32"
@@ -77,11 +78,22 @@ class HostParity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     note: str = ""
 
 
+class Trained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Top-1 of the Keras model on held-out samples, 0..1: before pruning, with all zeros at once and no fine-tuning
+    (None where that was not measured), and after fine-tuning."""
+
+    before: float
+    pruned: float | None
+    tuned: float
+    samples: int
+
+
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One variant. `twin` is the same weights stored dense: outputs equal to its, bit for bit, betray a dense path. It
     is the file itself where int8 weights are pruned, which are never stored otherwise.
 
-    `precision` is "float32", "int8" (weights, activations, inputs and outputs) or "dynamic" (int8 weights only).
+    `precision` is "float32", "float16", "int8" (weights, activations, inputs and outputs) or "dynamic" (int8 weights
+    only). `accuracy` is that of the file; `trained` those of the Keras model that it was made from.
     """
 
     name: str
@@ -97,6 +109,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     layers: list[Layer]
     host_parity: list[HostParity]
     precision: str = FLOAT
+    trained: Trained | None = None
 
     @property
     def files(self) -> list[File]:
@@ -232,7 +245,7 @@ def parse_manifest(path: Path, raw: bytes) -> Manifest:
     try:
         found: Any = msgspec.json.decode(raw)
         version = found.get("version") if isinstance(found, dict) else None
-        if version not in (1, VERSION):
+        if version not in range(1, VERSION + 1) or isinstance(version, bool):
             raise BundleError(
                 f"{path} has version {version!r}; this edgesparse reads version {VERSION}.",
                 hint="Install the edgesparse that made it, or make the bundle again with `edgesparse convert`.",

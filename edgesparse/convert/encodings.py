@@ -1,4 +1,4 @@
-"""TFLite's sparse encodings: their description, and expanding one to a dense array.
+"""TFLite's sparse encodings: their description, making one of a dense array, and expanding it again.
 
 A sparse tensor of rank n is a tree. Its levels are the tensor's dimensions, and a level n + k for each blocked
 dimension `block_map[k]`, walked in `traversal_order`; each level is dense or compressed (row pointers and indices), and
@@ -7,6 +7,7 @@ the stored values are the leaves (the format of Kjolstad et al., "The Tensor Alg
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,12 +56,14 @@ def expand(shape: tuple[int, ...], sparsity: Sparsity, values: Array) -> Array:
         ValueError: the description contradicts itself, the shape or the number of values; says how.
     """
     _check(len(shape), sparsity)
-    rank = len(shape)
+    rank, blocks = len(shape), sparsity.block_shape(len(shape))
+    # Where blocks do not divide a dimension, the last one reaches beyond it.
+    padded = [-(-size // block) * block for size, block in zip(shape, blocks, strict=True)]
     coordinates: dict[int, Array] = {}
     nodes = 1
     for traversed, level in zip(sparsity.traversal_order, sparsity.levels, strict=True):
         if level.format == "dense":
-            if nodes * level.size > np.prod(shape, dtype=np.int64):
+            if nodes * level.size > np.prod(padded, dtype=np.int64):
                 raise ValueError(f"dimension {traversed} of size {level.size} does not fit shape {list(shape)}")
             counts = np.full(nodes, level.size, dtype=np.int64)
             below = np.tile(np.arange(level.size, dtype=np.int64), nodes)
@@ -71,17 +74,89 @@ def expand(shape: tuple[int, ...], sparsity: Sparsity, values: Array) -> Array:
         nodes = below.size
     if nodes != values.size:
         raise ValueError(f"the indices describe {nodes} values, {values.size} are stored")
-    position = []
-    for dimension, (size, block) in enumerate(zip(shape, sparsity.block_shape(rank), strict=True)):
+    position, inside = [], np.ones(values.size, bool)
+    for dimension, (size, block) in enumerate(zip(shape, blocks, strict=True)):
         at = coordinates[dimension] * block
         if dimension in sparsity.block_map:
             at = at + coordinates[rank + sparsity.block_map.index(dimension)]
-        if at.size and (at.min() < 0 or at.max() >= size):
+        if at.size and (at.min() < 0 or at.max() >= padded[dimension]):
             raise ValueError(f"an index lies outside dimension {dimension} of size {size}")
+        inside &= at < size
         position.append(at)
     dense = np.zeros(shape, dtype=values.dtype)
-    dense[tuple(position)] = values
+    dense[tuple(at[inside] for at in position)] = values[inside]
     return dense
+
+
+def encode(array: Array, rows: int = 1, cols: int = 1) -> tuple[Sparsity, Array]:
+    """Single values (CSR), or aligned blocks of `rows` outputs by `cols` inputs, that are not all zero.
+
+    The inputs are the compressed level, under every output and tap; a block's values come last, outputs first.
+
+    Args:
+        array: a kernel, outputs first: (outputs, inputs) or (outputs, height, width, inputs).
+        rows, cols: divide the outputs and the inputs.
+
+    Returns:
+        The description, and the stored values, flat.
+    """
+    blocks = _blocks(array, rows, cols)
+    kept = _kept(blocks)
+    segments = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=-1))])
+    narrow = _width(kept.shape[-1] - 1)
+    indices, values = [np.zeros(0, narrow)], [np.zeros(0, array.dtype)]
+    for first in _slices(kept):  # whose coordinates take many times what is stored
+        some = kept[first]
+        indices.append(np.nonzero(some.reshape(-1, some.shape[-1]))[1].astype(narrow))
+        values.append(np.moveaxis(blocks[first], 1, -2)[some].reshape(-1))
+    levels = [Level("dense", size, _NONE, _NONE) for size in kept.shape[:-1]]
+    levels.append(Level("csr", kept.shape[-1], _narrow(segments), _narrow(np.concatenate(indices))))
+    sides = [(0, rows), (array.ndim - 1, cols)]
+    levels += [Level("dense", side, _NONE, _NONE) for _, side in sides if side > 1]
+    block_map = tuple(dimension for dimension, side in sides if side > 1)
+    return Sparsity(tuple(range(len(levels))), block_map, tuple(levels)), np.concatenate(values)
+
+
+def encoded_bytes(array: Array, rows: int = 1, cols: int = 1) -> int:
+    """What values, row pointers and indices of :func:`encode` take, without making them."""
+    kept = _kept(_blocks(array, rows, cols))
+    stored, nodes = int(np.count_nonzero(kept)), kept.size // max(kept.shape[-1], 1)
+    largest = int(np.flatnonzero(kept.any(axis=tuple(range(kept.ndim - 1)))).max(initial=0))
+    indices = stored * _width(largest).itemsize + (nodes + 1) * _width(stored).itemsize
+    return stored * rows * cols * array.itemsize + indices
+
+
+_NONE = np.zeros(0, np.int32)
+_SLICE = 1 << 18
+
+
+def _blocks(array: Array, rows: int, cols: int) -> Array:
+    """(outputs / rows, rows, *taps, inputs / cols, cols)."""
+    return array.reshape(array.shape[0] // rows, rows, *array.shape[1:-1], array.shape[-1] // cols, cols)
+
+
+def _kept(blocks: Array) -> npt.NDArray[np.bool_]:
+    """Which blocks hold a non-zero: (outputs / rows, *taps, inputs / cols)."""
+    nonzero: npt.NDArray[np.bool_] = blocks != 0
+    if blocks.shape[1] * blocks.shape[-1] == 1:
+        return nonzero[:, 0, ..., 0]
+    kept: npt.NDArray[np.bool_] = nonzero.any(axis=(1, -1))
+    return kept
+
+
+def _slices(kept: npt.NDArray[np.bool_]) -> Iterator[slice]:
+    """Slices of the first dimension, each of some _SLICE elements."""
+    step = max(1, _SLICE * len(kept) // max(kept.size, 1))
+    return (slice(start, start + step) for start in range(0, len(kept), step))
+
+
+def _narrow(numbers: Array) -> Array:
+    return numbers.astype(_width(int(numbers.max(initial=0))))
+
+
+def _width(largest: int) -> np.dtype[Any]:
+    """The narrowest type that TFLite has for row pointers and indices."""
+    return np.dtype(np.uint8 if largest < 1 << 8 else np.uint16 if largest < 1 << 16 else np.int32)
 
 
 def _check(rank: int, sparsity: Sparsity) -> None:

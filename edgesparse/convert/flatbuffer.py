@@ -5,10 +5,12 @@ The flatbuffer itself is read by the schema that ai-edge-litert ships.
 
 from __future__ import annotations
 
+import math
+import mmap
 import re
 import struct
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from edgesparse.errors import ModelError
 
 FILE_IDENTIFIER = b"TFL3"
 
-_DTYPES: dict[str, type[np.generic]] = {
+DTYPES: dict[str, type[np.generic]] = {
     "FLOAT32": np.float32,
     "FLOAT16": np.float16,
     "FLOAT64": np.float64,
@@ -56,7 +58,7 @@ class Tensor:
     quantised: bool
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
-    _buffer: int = field(repr=False, default=0)
+    buffer: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,12 @@ class Operator:
 
 
 class FlatModel:
-    """A .tflite file's main graph. Made by :func:`read_model`."""
+    """One graph of a .tflite file, the main one unless told otherwise. Made by :func:`read_model`."""
 
-    def __init__(self, source: str, data: bytes, model: Any) -> None:
+    def __init__(self, source: str, data: bytes | mmap.mmap, model: Any, number: int = 0) -> None:
         if not model.subgraphs:
             raise ModelError(f"{source} holds no graph.", hint="Convert the model again.")
-        graph = model.subgraphs[0]
+        graph = model.subgraphs[number]
         self.source = source
         self.data = data
         self.graph_count = len(model.subgraphs)
@@ -108,13 +110,13 @@ class FlatModel:
                 hint="Ask for the weights of a constant tensor.",
             )
         tensor = self.tensors[stored]
-        if tensor.type not in _DTYPES:
+        if tensor.type not in DTYPES:
             raise ModelError(
-                f"{self.source}: tensor {tensor.name} has type {tensor.type}; readable are {', '.join(_DTYPES)}.",
+                f"{self.source}: tensor {tensor.name} has type {tensor.type}; readable are {', '.join(DTYPES)}.",
                 hint="Convert the model to one of these types.",
             )
-        raw = self._buffers[tensor._buffer]
-        dtype = np.dtype(_DTYPES[tensor.type])
+        raw = self._buffers[tensor.buffer]
+        dtype = np.dtype(DTYPES[tensor.type])
         try:
             values = raw.view(dtype)
             if tensor.sparsity is None:
@@ -122,6 +124,12 @@ class FlatModel:
             return expand(tensor.shape, tensor.sparsity, values)
         except ValueError as error:
             raise ModelError(f"{self.source}: tensor {tensor.name} is damaged: {error}.", hint=_COPY_AGAIN) from None
+
+    def stored_density(self, index: int) -> float:
+        """The share of non-zeros in a constant, counted without expanding it; 0 of an empty one."""
+        tensor = self.tensors[index]
+        stored = self._buffers[tensor.buffer].view(np.dtype(DTYPES[tensor.type]))
+        return float(np.count_nonzero(stored) / max(math.prod(tensor.shape), 1))
 
     def constant(self, index: int) -> int | None:
         """The constant tensor behind `index`: itself, or through DENSIFY and DEQUANTIZE; None for a computed tensor."""
@@ -184,7 +192,7 @@ class FlatModel:
             quantised=bool(scale),
             scale=scale,
             zero_point=() if quantization is None else _ints(quantization.zeroPoint),
-            _buffer=tensor.buffer,
+            buffer=tensor.buffer,
         )
 
     def _check_references(self) -> None:
@@ -214,13 +222,23 @@ def read_model(source: str | Path | bytes) -> FlatModel:
             raise ModelError(f"Expected a .tflite file, found nothing at {name}.", hint="Check the path.") from None
         except OSError as error:
             raise ModelError(f"{name} cannot be read: {error.strerror}.", hint="Expected a .tflite file.") from None
+    return unpack(name, data)[1][0]
+
+
+def unpack(name: str, data: bytes | mmap.mmap) -> tuple[Any, list[FlatModel]]:
+    """The schema's tree of objects (`ModelT`) of a file's bytes, whose buffers stay in them, and each of its graphs.
+
+    Raises:
+        ModelError: no TFLite flatbuffer, or a damaged one.
+    """
     if data[4:8] != FILE_IDENTIFIER:
         raise ModelError(
             f"{name} is no TFLite model: expected the file identifier TFL3 at byte 4, found {data[4:8]!r}.",
             hint="Give a .tflite file, or convert a Keras model with `edgesparse convert`.",
         )
     try:
-        return FlatModel(name, data, schema().ModelT.InitFromPackedBuf(data, 0))
+        model = schema().ModelT.InitFromPackedBuf(data, 0)
+        return model, [FlatModel(name, data, model, number) for number in range(max(len(_list(model.subgraphs)), 1))]
     except _DAMAGE as error:
         raise ModelError(f"{name} is a damaged or truncated TFLite model ({error}).", hint=_COPY_AGAIN) from None
 
@@ -262,8 +280,12 @@ def _option(key: str, value: Any) -> Any:
 
 
 def _name_of(enumeration: str, value: int) -> str:
-    names = {v: k for k, v in vars(getattr(schema(), enumeration)).items() if not k.startswith("_")}
-    return str(names.get(value, f"{enumeration} {value}"))
+    return _names(enumeration).get(value, f"{enumeration} {value}")
+
+
+@cache
+def _names(enumeration: str) -> dict[int, str]:
+    return {value: str(name) for name, value in vars(getattr(schema(), enumeration)).items() if name[0] != "_"}
 
 
 def _sparsity(sparsity: Any) -> Sparsity:
@@ -272,12 +294,16 @@ def _sparsity(sparsity: Any) -> Sparsity:
         if level.format == 0:
             levels.append(Level("dense", int(level.denseSize), np.zeros(0, np.int32), np.zeros(0, np.int32)))
         else:
-            segments, indices = np.asarray(level.arraySegments.values), np.asarray(level.arrayIndices.values)
+            segments, indices = _vector(level.arraySegments.values), _vector(level.arrayIndices.values)
             levels.append(Level("csr", len(segments) - 1, segments, indices))
     return Sparsity(_ints(sparsity.traversalOrder), _ints(sparsity.blockMap), tuple(levels))
 
 
-def _buffer(source: str, data: bytes, buffer: Any) -> npt.NDArray[np.uint8]:
+def _vector(values: Any) -> Array:
+    return np.zeros(0, np.int32) if values is None else np.asarray(values)
+
+
+def _buffer(source: str, data: bytes | mmap.mmap, buffer: Any) -> npt.NDArray[np.uint8]:
     """A buffer's bytes; in models over 2 GB they follow the flatbuffer and are named by offset and size."""
     if buffer.offset > 1:
         if buffer.offset + buffer.size > len(data):

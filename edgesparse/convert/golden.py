@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgesparse.agent import backends
 from edgesparse.agent.worker import Model
+from edgesparse.convert.flatbuffer import DTYPES, FlatModel
 from edgesparse.errors import ModelError
 
 Array = npt.NDArray[Any]
@@ -24,18 +25,19 @@ REFERENCE_BACKEND = "builtin"
 QUANTISED_BACKEND = "xnnpack"
 
 
-def sample_inputs(file: Path, inputs: Array | None) -> list[Array]:
+def sample_inputs(found: FlatModel, inputs: Array | None) -> list[Array]:
     """Golden inputs for a model: one array per input, (SAMPLES, *input shape), the batch of 1 included.
 
     Args:
-        file: a .tflite file.
+        found: the model.
         inputs: held-out data, samples along axis 0, from which SAMPLES are taken at even distances; without it they are
-            drawn from a seeded generator: uniform between 0 and 1, integers 0 or 1.
+            drawn from a seeded generator: floats between 0 and 1, all values of a quantised type alike, other integers
+            0 or 1.
 
     Raises:
-        ModelError: the data does not have the shape of the model's only input.
+        ModelError: the data does not have the shape of the model's only input; inputs that cannot be drawn.
     """
-    details = _load(file, REFERENCE_BACKEND).interpreter.get_input_details()
+    details = input_details(found)
     if inputs is not None:
         chosen = np.linspace(0, len(inputs) - 1, SAMPLES).round().astype(int)
         return [as_input(inputs[chosen], details)]
@@ -43,9 +45,43 @@ def sample_inputs(file: Path, inputs: Array | None) -> list[Array]:
     drawn = []
     for detail in details:
         shape, dtype = (SAMPLES, *detail["shape"]), np.dtype(detail["dtype"])
-        values = generator.random(shape) if dtype.kind == "f" else generator.integers(0, 2, shape)
+        values: Array
+        if dtype.kind == "f":
+            values = generator.random(shape)
+        elif len(detail["quantization_parameters"]["scales"]):
+            limits = np.iinfo(dtype)
+            values = generator.integers(limits.min, limits.max, shape, endpoint=True)
+        else:
+            values = generator.integers(0, 2, shape)
         drawn.append(values.astype(dtype))
     return drawn
+
+
+def input_details(found: FlatModel) -> list[dict[str, Any]]:
+    """Shape, type and scales of each input, in the words of the interpreter's `get_input_details`.
+
+    Raises:
+        ModelError: the model has no input, or one of a type that is no number.
+    """
+    tensors = [found.tensors[index] for index in found.inputs]
+    if strange := [tensor for tensor in tensors if tensor.type not in DTYPES]:
+        raise ModelError(
+            f"{found.source} takes {strange[0].type} at its input {strange[0].name}; expected numbers.",
+            hint="Give a model without operators that take this type.",
+        )
+    if not tensors or not found.outputs:
+        raise ModelError(
+            f"{found.source} has {len(tensors)} inputs and {len(found.outputs)} outputs: there is nothing to compare.",
+            hint="Give a model that computes something of its inputs.",
+        )
+    return [
+        {
+            "shape": tuple(max(size, 1) for size in tensor.shape),
+            "dtype": DTYPES[tensor.type],
+            "quantization_parameters": {"scales": tensor.scale, "zero_points": tensor.zero_point},
+        }
+        for tensor in tensors
+    ]
 
 
 def golden_outputs(file: Path, samples: list[Array], backend: str = REFERENCE_BACKEND) -> list[Array]:

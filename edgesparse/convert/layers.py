@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from edgesparse.convert.bundle import DENSE, Layer
 from edgesparse.convert.flatbuffer import FlatModel, Operator
@@ -43,20 +42,19 @@ def describe_layers(found: FlatModel, names: Mapping[int, str], wishes: Mapping[
     """
     rows = []
     for place, op in enumerate(kernel_operators(found)):
-        weights = found.weights(op.inputs[1])
         constant = found.tensors[found.constant(op.inputs[1]) or 0]
         name = names.get(place, constant.name)
         wish = wishes.get(name, NO_WISH)
-        density = float(np.count_nonzero(weights) / max(weights.size, 1))
+        density = found.stored_density(constant.index)
         encoding = found.encoding(op.inputs[1])
         rows.append(
             Layer(
                 name=name,
                 op=op.name,
-                shape=weights.shape,
+                shape=constant.shape,
                 pattern=wish.pattern,
                 density=density,
-                weights=weights.size,
+                weights=math.prod(constant.shape),
                 bytes=constant.stored_bytes,
                 encoding=encoding,
                 reason=wish.reason or _stored_dense(wish, density, encoding, constant.type),
@@ -80,3 +78,14 @@ def _stored_dense(wish: Wish, density: float, encoding: str, kind: str) -> str:
     if zeros < CONVERTER_MIN_ZEROS:
         return f"{zeros:.0%} zeros: the converter stores kernels under {CONVERTER_MIN_ZEROS:.0%} dense"
     return "the converter has no sparse encoding for this operator"
+
+
+def layer_name(found: FlatModel, op: Operator) -> str:
+    """The layer's name in a tensor name like `model/act/Relu6;model/conv/BiasAdd;model/conv/Conv2D`, if it is there."""
+    suffix = {"CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "MatMul"}.get(op.name)
+    names = [found.tensors[t].name for t in (*op.inputs[1:2], *op.outputs[:1]) if t != -1]
+    for part in (part for name in names for part in name.split(";")):
+        steps = part.split("/")
+        if suffix and len(steps) > 1 and steps[-1].rstrip("0123456789") == suffix.rstrip("0123456789"):
+            return steps[-3] if steps[-2] == "Tensordot" and len(steps) > 2 else steps[-2]
+    return ""

@@ -7,13 +7,11 @@ to 8 for all, and XNNPACK then refuses the dense ones too. They get a second ope
 from __future__ import annotations
 
 import copy
-from typing import Any
 
-from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, FlatModel, Operator, read_model, schema
+from edgesparse.convert.flatbuffer import FlatModel, Operator, read_model, schema
+from edgesparse.convert.packing import pack
 
 FULLY_CONNECTED = "FULLY_CONNECTED"
-
-_ALIGNMENT_BYTES = 16
 
 
 def separate_versions(sparse: bytes, twin: bytes) -> bytes:
@@ -38,7 +36,7 @@ def separate_versions(sparse: bytes, twin: bytes) -> bytes:
     model.operatorCodes.append(code)
     for op in dense:
         operators[op.index].opcodeIndex = len(model.operatorCodes) - 1
-    return _pack(model)
+    return bytes(pack(model))
 
 
 def _version(model: FlatModel) -> int | None:
@@ -47,18 +45,3 @@ def _version(model: FlatModel) -> int | None:
 
 def _is_sparse(model: FlatModel, op: Operator) -> bool:
     return model.tensors[op.inputs[1]].sparsity is not None
-
-
-def _pack(model: Any) -> bytes:
-    import flatbuffers
-
-    class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-        """Aligns every vector as TFLite's schema asks of buffers (force_align), which the plain one does not."""
-
-        def CreateNumpyVector(self, x: Any) -> Any:
-            self.Prep(_ALIGNMENT_BYTES, x.nbytes)
-            return super().CreateNumpyVector(x)
-
-    builder = AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    return bytes(builder.Output())

@@ -52,7 +52,12 @@ def checked_backends() -> list[str]:
 
 
 def check_all(
-    directory: Path, inputs: str, checks: Sequence[Check], progress: Callable[[str], None] | None = None
+    directory: Path,
+    inputs: str,
+    checks: Sequence[Check],
+    progress: Callable[[str], None] | None = None,
+    *,
+    runtimes: Sequence[str] | None = None,
 ) -> list[HostParity]:
     """Run every check under every installed runtime and backend.
 
@@ -61,15 +66,17 @@ def check_all(
         inputs: the golden inputs, relative to it.
         checks: what to hold against what.
         progress: told the name of each runtime as it starts.
+        runtimes: those to check under; all installed ones where None.
 
     Returns:
         A row for each file, runtime and backend, failed ones with their reason.
     """
-    isolated = [name for name in installed_runtimes() if name != IN_PROCESS]
+    chosen = installed_runtimes() if runtimes is None else runtimes
+    isolated = [name for name in chosen if name != IN_PROCESS]
     if progress:
         progress(f"checking {len(checks)} files under {', '.join(isolated)}")
     rows = [row for rows in _run(_in_workers(isolated, directory, inputs, checks)) for row in rows]
-    if IN_PROCESS in installed_runtimes():
+    if IN_PROCESS in chosen:
         if progress:
             progress(f"checking {len(checks)} files under {IN_PROCESS}")
         dangerous = {row.file for row in rows if not row.ok and row.reason.startswith(_ISOLATE)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgesparse.convert.bundle import DENSE, FLOAT, is_name
+from edgesparse.convert.bundle import DENSE, FLOAT, Trained, is_name
 from edgesparse.convert.layers import Wish
 from edgesparse.errors import ModelError, UsageError
 from edgesparse.files import sha256_of
@@ -29,6 +29,7 @@ class Source:
         origin: a path, `module:function` or a tf_keras model.
         recipe: what it was pruned with; None for a dense baseline.
         wishes: what pruning did to each layer.
+        trained: accuracies of the Keras model on the way, where they were measured.
         quantised_by: the recipe by whose `quantize` its weights become int8; None where they stay float.
     """
 
@@ -37,6 +38,7 @@ class Source:
     recipe: Recipe | None
     wishes: dict[str, Wish]
     quantised_by: Recipe | None = None
+    trained: Trained | None = None
     _model: Any = None
     _aware: Any = None
 
@@ -136,7 +138,7 @@ def _quantised_baselines(dense: Source, pruned: Sequence[Source]) -> list[Source
     found: dict[str, Source] = {}
     for rules in (source.quantised_by for source in pruned if source.quantised_by is not None):
         name = f"{DENSE}-{rules.quantize.kind}" + "-aware" * rules.quantize.aware
-        found.setdefault(name, Source(name, dense.origin, None, {}, rules, dense._model))
+        found.setdefault(name, Source(name, dense.origin, None, {}, rules, _model=dense._model))
     return list(found.values())
 
 
@@ -160,7 +162,7 @@ def _read(name: str | None, origin: Any) -> Source:
             recipe = origin.recipe
             return Source(
                 name or recipe.name, origin.model, recipe, _wishes(origin.report), _quantising(recipe),
-                _aware=origin.aware,
+                _trained(origin.report), _aware=origin.aware,
             )  # fmt: skip
         return Source(DENSE, origin, None, {})
     from edgesparse.prune.pruning import RECIPE_FILE
@@ -176,11 +178,21 @@ def _read(name: str | None, origin: Any) -> Source:
     from edgesparse.recipe import load_recipe
 
     recipe = load_recipe(str(path / RECIPE_FILE))
-    return Source(name or recipe.name, origin, recipe, _wishes(read_report(path)), _quantising(recipe))
+    report = read_report(path)
+    return Source(name or recipe.name, origin, recipe, _wishes(report), _quantising(recipe), _trained(report))
 
 
 def _quantising(recipe: Recipe) -> Recipe | None:
     return recipe if recipe.quantize.kind != "none" else None
+
+
+def _trained(report: PruningReport) -> Trained:
+    return Trained(
+        before=report.accuracy_before,
+        pruned=report.accuracy_pruned,
+        tuned=report.accuracy_after,
+        samples=report.accuracy_samples,
+    )
 
 
 def _wishes(report: PruningReport) -> dict[str, Wish]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgesparse.boards.types import BoardType
 from edgesparse.convert.flatbuffer import FlatModel, Operator, read_model
+from edgesparse.convert.layers import layer_name
 from edgesparse.errors import UsageError
 from edgesparse.explain import builtin, csr, xnnpack
 from edgesparse.explain.forecast import (
@@ -146,7 +147,7 @@ def _operator(
     return OperatorForecast(
         index=op.index,
         op=op.name,
-        name=_layer_name(model, op),
+        name=layer_name(model, op),
         shape=shape,
         weights=math.prod(shape) if has_weights else 0,
         zeros=weighted.get(op.index, 0.0),
@@ -167,17 +168,6 @@ def _macs(model: FlatModel, op: Operator) -> int:
         return math.prod(model.tensors[op.inputs[2]].shape) * math.prod(kernel[:-1])
     per_output = math.prod(kernel[1:3]) if op.name == "DEPTHWISE_CONV_2D" else math.prod(kernel[1:])
     return math.prod(output) * per_output
-
-
-def _layer_name(model: FlatModel, op: Operator) -> str:
-    """The layer's name in a tensor name like `model/act/Relu6;model/conv/BiasAdd;model/conv/Conv2D`, if it is there."""
-    suffix = {"CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "MatMul"}.get(op.name)
-    names = [model.tensors[t].name for t in (*op.inputs[1:2], *op.outputs[:1]) if t != -1]
-    for part in (part for name in names for part in name.split(";")):
-        steps = part.split("/")
-        if suffix and len(steps) > 1 and steps[-1].rstrip("0123456789") == suffix.rstrip("0123456789"):
-            return steps[-2]
-    return ""
 
 
 def _summary(backend: str, runtime: Runtime, operators: list[OperatorForecast]) -> BackendSummary:

@@ -54,6 +54,13 @@ def forecast(model: FlatModel, op: Operator, runtime: Runtime, zeros: float) -> 
     arrives, encoding = sparse_type(model, op), model.encoding(op.inputs[1])
     if arrives == "dequantize":
         return dequantized_sparse("TFLite")
+    if arrives == "direct" and len(model.tensors[stored].scale) > 1 and not runtime.scales_of_sparse:
+        return PathForecast(
+            path="wrong",
+            kernel=f"TFLite sparse {encoding}",
+            reason=f"{runtime.name}'s sparse kernel takes one scale, and these weights have one for each output",
+            cure="Store int8 weights dense, or deploy a float32 file.",
+        )
     if arrives == "direct" and op.name == "FULLY_CONNECTED":
         return _sparse_fully_connected(encoding, model.tensors[stored].type)
     if op.name != "FULLY_CONNECTED":

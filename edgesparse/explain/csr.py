@@ -54,6 +54,13 @@ def forecast(
     except WorkerFailed as failure:
         stops = PathForecast(path="fails", kernel="none", reason=f"no interpreter starts: {failure.reason}")
         return dict.fromkeys(weighted, stops)
+    if refused := report.get("refused"):
+        found = xnnpack.forecast(model, board, runtime, weighted)
+        dense = {index for index, path in found.items() if path.path == "dense" and index in weighted}
+        changed = {
+            index: msgspec.structs.replace(found[index], reason=refused, cure=xnnpack.FIXED_BATCH) for index in dense
+        }
+        return {**found, **changed}
     nodes = {node["node"]: node for node in report["nodes"]}
     claimed = {index for index, node in nodes.items() if node["claimed"]}
     rest = xnnpack.forecast(model, board, runtime, weighted, without=claimed | _swallowed(model, claimed))

@@ -100,6 +100,7 @@ class Runtime:
         reduction_loses_shape: a reduction that keeps its dimensions permutes its output's shape inside a cluster.
         repeated_input_branches: an operator that reads the same tensor twice counts as two readers.
         newest: the newest version of an operator that it knows, where models can have a newer one.
+        scales_of_sparse: TFLite's sparse int8 kernel knows a scale for each output.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Runtime:
     reduction_loses_shape: bool
     repeated_input_branches: bool
     newest: dict[str, int]
+    scales_of_sparse: bool
 
 
 RUNTIMES = {
@@ -132,6 +134,7 @@ RUNTIMES = {
         reduction_loses_shape=True,
         repeated_input_branches=True,
         newest={},
+        scales_of_sparse=True,
     ),
     "tflite-runtime": Runtime(
         name="tflite-runtime",
@@ -147,6 +150,7 @@ RUNTIMES = {
         reduction_loses_shape=False,
         repeated_input_branches=False,
         newest={"FULLY_CONNECTED": 11},
+        scales_of_sparse=False,
     ),
 }
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
+from edgesparse.convert.encodings import encoded_bytes
 from edgesparse.convert.flatbuffer import FlatModel
 from edgesparse.convert.layers import kernel_operators
 from edgesparse.explain.forecast import Storage
@@ -21,23 +19,9 @@ def storage(model: FlatModel) -> Storage | None:
     if not kernels:
         return None
     stored = sum(tensor.stored_bytes for tensor in kernels)
-    sparse = sum(min(tensor.stored_bytes, csr_bytes(model.weights(tensor.index))) for tensor in kernels)
+    sparse = sum(min(tensor.stored_bytes, encoded_bytes(model.weights(tensor.index))) for tensor in kernels)
     return Storage(
         file_bytes=len(model.data),
         sparse_bytes=len(model.data) - stored + sparse,
-        zstd_bytes=len(zstandard.ZstdCompressor(ZSTD_LEVEL).compress(model.data)),
+        zstd_bytes=len(zstandard.ZstdCompressor(ZSTD_LEVEL).compress(memoryview(model.data))),
     )
-
-
-def csr_bytes(weights: npt.NDArray[np.int8]) -> int:
-    """What TFLite's encoding of single values takes for an int8 kernel, outputs first: values, indices, row pointers.
-
-    A row is what one output (and tap) has of the inputs; indices and row pointers are as wide as their largest value
-    asks, 1, 2 or 4 bytes.
-    """
-    values, rows, inputs = int(np.count_nonzero(weights)), weights.size // weights.shape[-1], weights.shape[-1]
-    return values * (1 + _width(inputs - 1)) + (rows + 1) * _width(values)
-
-
-def _width(largest: int) -> int:
-    return 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4

@@ -30,6 +30,7 @@ _ACTIVATIONS_TOO = (
     'Quantise the activations too, with kind = "int8": zeros of dynamic-range weights no backend skips, and TFLite\'s '
     "own sparse kernels compute wrong values from them, so they are stored dense."
 )
+FIXED_BATCH = "Convert with a fixed batch size of 1: `edgesparse convert`."
 _MORE_ZEROS = "Prune to more than 67 % zeros over the 1x1 convolutions: 70 % or more."
 
 
@@ -70,7 +71,7 @@ def forecast(
             if own.path == "dense" and "version 8" in why:
                 cure = "Give those that are not block-sparse an operator code of version 1: `edgesparse convert`."
             elif own.path == "dense" and "run time" in why:
-                cure = "Convert with a fixed batch size of 1: `edgesparse convert`."
+                cure = FIXED_BATCH
             found[index] = msgspec.structs.replace(own, reason=f"{why}; TFLite runs it: {own.reason}", cure=cure)
     return found
 

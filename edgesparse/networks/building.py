@@ -27,7 +27,7 @@ def build_files(spec: Spec) -> dict[str, bytes]:
     return {"zeros": zeros, "sparse": exporter.sparse(zeros)} if stored_sparsely(spec) else {"zeros": zeros}
 
 
-class _FrozenExporter(Exporter):
+class FrozenExporter(Exporter):
     """Converts from constants instead of variables, which the converter would save and restore one by one: the files
     hold the same weights in a quarter of the time. A few large ones are faster as variables."""
 
@@ -43,7 +43,7 @@ class _FrozenExporter(Exporter):
         self._owner.infer = self._function
 
 
-class _HalfExporter(_FrozenExporter):
+class _HalfExporter(FrozenExporter):
     """Stores weights as float16; a DEQUANTIZE, or a DENSIFY and a DEQUANTIZE, makes them float32 again."""
 
     def _adjust(self, converter: Any) -> None:
@@ -51,7 +51,7 @@ class _HalfExporter(_FrozenExporter):
         converter.target_spec.supported_types = [tf.float16]
 
 
-class _Int8Exporter(_FrozenExporter):
+class _Int8Exporter(FrozenExporter):
     """Quantises weights and activations, the model's input and output too, after a few random inputs."""
 
     def _adjust(self, converter: Any) -> None:
@@ -62,4 +62,4 @@ class _Int8Exporter(_FrozenExporter):
         converter.inference_input_type = converter.inference_output_type = tf.int8
 
 
-_EXPORTERS = {"float32": _FrozenExporter, "float16": _HalfExporter, "int8": _Int8Exporter}
+_EXPORTERS = {"float32": FrozenExporter, "float16": _HalfExporter, "int8": _Int8Exporter}

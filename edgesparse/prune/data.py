@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from edgesparse.errors import InputRefused
 from edgesparse.prune import specs
 
 _SHAPES = "((x_train, y_train), (x_test, y_test)), a dict with these four names, or an edgesparse.prune.Data"
-_BUILT_IN = {"digits": "edgesparse.examples.digits:data"}
+_BUILT_IN = {"digits": "edgesparse.examples.digits:data", "cifar10": "edgesparse.prune.cifar10:cifar10"}
+NPZ = "npz:"
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,23 @@ def hash_array(hashed: hashlib._Hash, array: NDArray[Any]) -> None:
 
 
 def load_data(spec: str) -> Data:
-    """Load data by name ("digits") or from `module:function`, which returns the two pairs, a dict, or a `Data`.
+    """Load data by name, from a file, or from `module:function`, which returns the two pairs, a dict, or a `Data`.
 
-    "digits" is scikit-learn's handwritten digits, real 8x8 scans enlarged to 32x32x3, 450 of 1797 held out.
+    "digits" is scikit-learn's handwritten digits, real 8x8 scans enlarged to 32x32x3, 450 of 1797 held out. "cifar10"
+    is CIFAR-10, 0 to 255, from where `cifar10.cifar10` finds it. "npz:FILE" is a file that numpy wrote: see
+    `images.read_npz`.
 
     Raises:
-        UsageError: no such function. InputRefused: it returned something else, or lengths that do not match.
+        UsageError: no such function. InputRefused: no such file, data that cannot be had, or something else in it than
+            expected: arrays that are missing, lengths that do not match, values that are not finite.
     """
+    if spec.startswith(NPZ):
+        from edgesparse.prune.images import read_npz
+
+        return as_data(read_npz(Path(spec.removeprefix(NPZ))), spec.removeprefix(NPZ))
     if spec not in _BUILT_IN and not specs.is_function_spec(spec):
         raise InputRefused(
-            f"Expected data as one of {', '.join(_BUILT_IN)} or as module:function, found {spec!r}.",
+            f"Expected data as one of {', '.join(_BUILT_IN)}, as npz:FILE or as module:function, found {spec!r}.",
             hint=f"A function without arguments that returns {_SHAPES}.",
         )
     return as_data(specs.call(_BUILT_IN.get(spec, spec), _SHAPES), spec)
@@ -90,8 +99,9 @@ def as_data(found: Any, source: str) -> Data:
             raise InputRefused(
                 f"Expected as many x_{half} as y_{half}, and some, in {source}; found {len(x)} and {len(y)}."
             )
-        if not np.isfinite(x).all():
-            raise InputRefused(f"Expected finite numbers in x_{half} of {source}, found NaN or infinity.")
+        for name, array in ((f"x_{half}", x), (f"y_{half}", y)):
+            if not np.isfinite(array).all():
+                raise InputRefused(f"Expected finite numbers in {name} of {source}, found NaN or infinity.")
     return data
 
 

@@ -38,18 +38,21 @@ def choose(model: Any, recipe: Recipe) -> list[Choice]:
     """Decide for every layer that holds a weight matrix, in the model's order (biases and normalisation are no choice).
 
     Raises:
-        RecipeError: the recipe fits no layer at all; the message gives each layer's reason.
+        RecipeError: the recipe fits no layer at all; the message gives each layer's reason. Or it gives a sparsity to a
+            layer that there is not.
     """
     pattern = patterns.parse_pattern(recipe.pattern)
     choices: list[Choice] = []
     weighted = list(weighted_layers(model))
+    recipe.check_layers([name for name, _, _ in weighted])
     for name, layer, calls in weighted:
         kind = type(layer).__name__
         shape = kernel(layer).shape
         reason = _reason(name, layer, calls, shape, pattern, recipe, is_first=not choices)
         if not reason and isinstance(pattern, patterns.Filter) and layer is weighted[-1][1]:
             reason = "left as the last layer: its outputs are the classes"
-        choices.append(Choice(name, kind, shape, reason, "" if reason else engine_for(kind, shape, pattern)))
+        engine = "edgesparse" if recipe.scope == "global" else engine_for(kind, shape, pattern)
+        choices.append(Choice(name, kind, shape, reason, "" if reason else engine))
     if not any(choice.pruned for choice in choices):
         left = "; ".join(f"{choice.name}: {choice.reason}" for choice in choices) or "it has no layer with weights"
         raise RecipeError(

@@ -9,6 +9,9 @@ Method: M. Zhu and S. Gupta, "To prune, or not to prune", 2017 (gradual magnitud
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,17 +26,27 @@ class PatternWrapper(pruning_wrapper.PruneLowMagnitude):  # type: ignore[misc]
     """`PruneLowMagnitude` for any `Pattern`; `engine` is whose code chooses the zeros ("tfmot" or "edgesparse")."""
 
     def __init__(
-        self, layer: Any, pruning_schedule: Any, pattern: patterns.Pattern, engine: str, **kwargs: Any
+        self,
+        layer: Any,
+        pruning_schedule: Any,
+        pattern: patterns.Pattern,
+        engine: str,
+        together: Together | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(layer, pruning_schedule=pruning_schedule, **kwargs)
         self.pattern = pattern
         self.engine = engine
+        self.together = together
+        if together is not None:
+            together.layers[self.name] = layer
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.pruning_obj = PatternPruning(
             self.pattern,
             self.engine,
+            None if self.together is None else partial(self.together.mask_of, self.name),
             training_step_fn=lambda: self.pruning_step,
             pruning_vars=self.pruning_vars,
             pruning_schedule=self.pruning_schedule,
@@ -46,12 +59,45 @@ class PatternWrapper(pruning_wrapper.PruneLowMagnitude):  # type: ignore[misc]
         return kept
 
 
+class Together:
+    """The masks of several layers under one threshold, chosen once for each step at which they are updated.
+
+    Attributes:
+        layers: those that share it, by their wrapper's name; each has its kernel.
+    """
+
+    def __init__(self, pattern: patterns.Pattern) -> None:
+        self.layers: dict[str, Any] = {}
+        self._pattern = pattern
+        self._lock = Lock()  # layers update their masks in the forward pass, in threads of TensorFlow's
+        self._step = -1
+        self._masks: dict[str, patterns.Mask] = {}
+
+    def mask_of(self, name: str, step: int, sparsity: float) -> patterns.Mask:
+        """The mask of a layer, outputs first, at a training step; the first to ask has all of them chosen."""
+        with self._lock:
+            if step != self._step:
+                kernels = {each: patterns.from_keras(layer.kernel.numpy()) for each, layer in self.layers.items()}
+                if not all(np.isfinite(kernel).all() for kernel in kernels.values()):  # `fit` stops at the loss
+                    return np.ones(kernels[name].shape, np.bool_)
+                self._masks = patterns.global_masks(kernels, self._pattern, sparsity)
+                self._step = step
+            return self._masks[name]
+
+
 class PatternPruning(pruning_impl.Pruning):  # type: ignore[misc]
     """TF-MOT's mask updates; each new mask is finished, or made, by `patterns`."""
 
-    def __init__(self, pattern: patterns.Pattern, engine: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        pattern: patterns.Pattern,
+        engine: str,
+        together: Callable[[int, float], patterns.Mask] | None = None,
+        **kwargs: Any,
+    ) -> None:
         self._pattern = pattern
         self._engine = engine
+        self._together = together
         block_size = (1, 1)
         self._zeros_of: tuple[int, int] | None = None
         if isinstance(pattern, patterns.Block):
@@ -67,7 +113,9 @@ class PatternPruning(pruning_impl.Pruning):  # type: ignore[misc]
     def _maybe_update_block_mask(self, weights: Any) -> tuple[Any, Any]:
         sparsity = self._pruning_schedule(self._step_fn())[1]
         threshold: Any = tf.zeros([], weights.dtype)
-        if self._engine == "edgesparse":
+        if self._together is not None:
+            finished = tf.numpy_function(self._share, [self._step_fn(), sparsity], tf.bool)
+        elif self._engine == "edgesparse":
             finished = tf.numpy_function(self._make, [weights, sparsity], tf.bool)
         else:
             if self._zeros_of is not None:
@@ -77,6 +125,10 @@ class PatternPruning(pruning_impl.Pruning):  # type: ignore[misc]
             finished = tf.numpy_function(self._finish, [weights, mask, sparsity], tf.bool)
         finished.set_shape(weights.shape)
         return threshold, tf.cast(finished, weights.dtype)
+
+    def _share(self, step: NDArray[np.int64], sparsity: np.float32) -> NDArray[np.bool_]:
+        assert self._together is not None
+        return patterns.to_keras(self._together(int(step), _float64(sparsity)))
 
     def _make(self, weights: NDArray[Any], sparsity: np.float32) -> NDArray[np.bool_]:
         canonical = patterns.from_keras(weights)

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from edgesparse.errors import EdgesparseError, ModelError
+from edgesparse.prune.checkpoints import Checkpoint
 from edgesparse.prune.data import Data
 from edgesparse.prune.training import EpochDone, compile_for, fit
 from edgesparse.recipe import Recipe
@@ -26,7 +27,14 @@ WEIGHTS_FILE = "aware.npz"
 _POST_TRAINING = 'Write method = "post-training" under [quantize].'
 
 
-def train_aware(model: Any, data: Data, recipe: Recipe, *, progress: Callable[[EpochDone], None] | None = None) -> Any:
+def train_aware(
+    model: Any,
+    data: Data,
+    recipe: Recipe,
+    *,
+    progress: Callable[[EpochDone], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Any:
     """A copy of a trained float model, trained on with rounded weights and activations; its zeros hold.
 
     Args:
@@ -34,12 +42,13 @@ def train_aware(model: Any, data: Data, recipe: Recipe, *, progress: Callable[[E
         data: to train on.
         recipe: its `quantize` says how long; loss, optimiser, batch size and seed are those of fine-tuning.
         progress: told at the end of each epoch.
+        checkpoint: as of `fit`.
 
     Raises:
         ModelError: TF-MOT cannot quantise a layer of it, or training diverged.
     """
     tuning = msgspec.structs.replace(
-        recipe.fine_tune, epochs=recipe.quantize.epochs, learning_rate=recipe.quantize.learning_rate
+        recipe.fine_tune, epochs=recipe.quantize.epochs, learning_rate=recipe.quantize.learning_rate, early_stop=0
     )
     aware = wrap(model)
     zeros = {name: kernel == 0 for name, kernel in kernels(aware)}
@@ -53,6 +62,7 @@ def train_aware(model: Any, data: Data, recipe: Recipe, *, progress: Callable[[E
         seed=tuning.seed,
         progress=progress,
         sparsity=lambda: share,
+        checkpoint=checkpoint,
     )
     for name, kernel in kernels(aware):
         if not np.isfinite(kernel).all():

@@ -10,6 +10,24 @@ from edgesparse.errors import ModelError
 
 REPORT_FILE = "pruning.json"
 
+# History of the report. A change that an older reader would misread raises the number.
+#   1  first.
+#   2  accuracy_pruned, epochs, stopped. Reports of version 1 are read.
+VERSION = 2
+
+
+class Permutation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What reordering input channels gave a layer, before fine-tuning.
+
+    Attributes:
+        before, after: share of its magnitude that the pattern keeps, 0..1, in the order that was and in the new one.
+        reason: why the order stayed; "" where it was free.
+    """
+
+    before: float
+    after: float
+    reason: str
+
 
 class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One weighted layer.
@@ -24,6 +42,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         pruned: whether the recipe was applied.
         reason: why not, where it was not; else "".
         engine: whose code chose the zeros: "tfmot", "edgesparse", or "" where nothing was pruned.
+        permutation: of its input channels, where the recipe asks for it.
     """
 
     name: str
@@ -34,6 +53,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pruned: bool
     reason: str
     engine: str
+    permutation: Permutation | None = None
 
 
 class PruningReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,16 +64,19 @@ class PruningReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         key: SHA-256 of everything that the result depends on: model, recipe, data, package versions.
         recipe: name of the recipe.
         accuracy_before, accuracy_after: top-1 on the held-out samples, 0..1.
+        accuracy_pruned: the same with all zeros at once and no fine-tuning; None in reports of version 1.
         accuracy_aware: the same after quantisation-aware training; None without.
         accuracy_samples: how many held-out samples there were.
         sparsity: share of zeros over the pruned layers, 0..1.
         layers: every layer with a weight matrix, in the model's order.
         toolchain: versions by distribution name.
         model_sha256: of the model file beside this report; "" where none was written.
+        epochs: of fine-tuning; fewer than the recipe's after an early stop.
+        stopped: why it ended before the recipe's last epoch; "" if it did not.
         aware_sha256: of the variables after quantisation-aware training beside it; "" where there are none.
     """
 
-    version: int = 1
+    version: int = VERSION
     key: str
     recipe: str
     accuracy_before: float
@@ -64,6 +87,9 @@ class PruningReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     toolchain: dict[str, str]
     model_sha256: str = ""
     accuracy_aware: float | None = None
+    accuracy_pruned: float | None = None
+    epochs: int | None = None
+    stopped: str = ""
     aware_sha256: str = ""
 
 
@@ -83,6 +109,6 @@ def read_report(directory: str | Path) -> PruningReport:
         ) from error
     except msgspec.MsgspecError as error:
         raise ModelError(f"{path} is damaged: {error}", hint="Make it again with: edgesparse prune --force") from error
-    if report.version != 1:
-        raise ModelError(f"Expected version 1 of {path}, found {report.version}.", hint="Update edgesparse.")
+    if report.version not in (1, VERSION):
+        raise ModelError(f"Expected version {VERSION} of {path}, found {report.version}.", hint="Update edgesparse.")
     return report

@@ -38,9 +38,19 @@ class Trained:
 
 
 def train_example(
-    out: str | Path, *, progress: Callable[[EpochDone], None] | None = None, force: bool = False
+    out: str | Path,
+    *,
+    progress: Callable[[EpochDone], None] | None = None,
+    force: bool = False,
+    small: bool = False,
 ) -> Trained:
     """Train the digits example into the directory `out`, or reuse what is there if code and versions are the same.
+
+    Args:
+        out: the directory.
+        progress: told at the end of each epoch.
+        force: train even so.
+        small: the network of `SMALL_PAIRS`.
 
     Raises:
         UsageError: `out` holds something else.
@@ -52,10 +62,11 @@ def train_example(
     refuse_foreign(out, TRAINING_FILE)
     toolchain = versions()
     sources = inspect.getsource(digits) + inspect.getsource(training)
-    key = hashlib.sha256((sources + repr(sorted(toolchain.items()))).encode()).hexdigest()
+    pairs = digits.SMALL_PAIRS if small else digits.PAIRS
+    key = hashlib.sha256((sources + repr((pairs, sorted(toolchain.items())))).encode()).hexdigest()
     if not force and (record := _whole(out, key)):
         return Trained(out, record.accuracy, record.accuracy_samples, reused=True)
-    model = digits.train(progress)
+    model = digits.train(progress, pairs)
     samples = digits.data()
     with replacing(out) as directory:
         save_model(model, directory / MODEL_FILE)

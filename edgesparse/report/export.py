@@ -11,15 +11,18 @@ import msgspec
 
 from edgesparse import stats
 from edgesparse.convert.bundle import DENSE, FLOAT
+from edgesparse.errors import MeasurementError
 from edgesparse.quantity import NO_LATENCY, Quantity, millions
 from edgesparse.report.summary import Comparison, Row, VariantSummary
 from edgesparse.report.tables import kilobytes, percent
 
 # A variant that loses more of the dense model's accuracy is no candidate.
 ACCURACY_POINTS = 1.5
+# Above this share outliers are told of in words; in JSON they always are.
+MANY_OUTLIERS = 0.02
 # What is said of each row, by what the board's clock counts.
 VALUE_HEADS: dict[Quantity, tuple[str, ...]] = {
-    "latency": ("median ms [95 %]", "p90 ms", "p99 ms", "x dense [95 %]"),
+    "latency": ("median ms [95 %]", "p90 ms", "p99 ms", "x dense [95 %]", "mJ [95 %]"),
     "instructions": ("instructions (millions)", "of dense"),
     "nothing": ("latency",),
 }
@@ -71,6 +74,7 @@ def _flat(comparison: Comparison, variant: VariantSummary, row: Row) -> dict[str
         "ratio_low": ratio_low,
         "ratio_high": ratio_high,
         "p_value": ratio.p_value if ratio else None,
+        "p_adjusted": ratio.p_adjusted if ratio else None,
         "verdict": ratio.verdict if ratio else None,
         "path_requested": row.path["requested"],
         "path_taken": row.path["taken"],
@@ -80,6 +84,12 @@ def _flat(comparison: Comparison, variant: VariantSummary, row: Row) -> dict[str
         "first_inference_ms": row.first_inference_ms,
         "emulated": bool(comparison.board.get("emulated")),
         "measured": comparison.measured,
+        "energy_status": row.energy.status,
+        "energy_mj": row.energy.mj,
+        "energy_low_mj": row.energy.interval_mj[0] if row.energy.interval_mj else None,
+        "energy_high_mj": row.energy.interval_mj[1] if row.energy.interval_mj else None,
+        "energy_scope": row.energy.scope or None,
+        "energy_simulated": row.energy.simulated,
         "instructions": row.instructions.per_inference if row.instructions else None,
         "instructions_of_dense": row.instructions.of_dense if row.instructions else None,
     }
@@ -98,7 +108,9 @@ def to_markdown(comparison: Comparison) -> str:
             )  # fmt: skip
             lines.append(_markdown_row(cells))
     notes = [
+        *([aa_verdict(comparison)] if comparison.aa else []),
         *failures(comparison),
+        *sustained(comparison),
         *ranking(comparison),
         *footnotes(comparison),
         *(f"**Warning:** {text}" for text in comparison.warnings),
@@ -129,7 +141,7 @@ def title(comparison: Comparison) -> str:
 def values(comparison: Comparison, row: Row) -> tuple[str, ...]:
     """What stands under VALUE_HEADS."""
     if comparison.measured == "latency":
-        return latency(row), milliseconds(row.p90_ms), milliseconds(row.p99_ms), ratio(row)
+        return latency(row), milliseconds(row.p90_ms), milliseconds(row.p99_ms), ratio(row), energy(row)
     return (instructions(row), of_dense(row)) if comparison.measured == "instructions" else (NO_LATENCY,)
 
 
@@ -169,6 +181,31 @@ def ratio(row: Row) -> str:
     interval = f" [{found.interval[0]:.2f}, {found.interval[1]:.2f}]" if found.interval else ""
     mark = {"no difference": " ~", "too few launches": " ?"}.get(found.verdict, "")
     return f"{found.value:.2f}x{interval}{mark}"
+
+
+def energy(row: Row) -> str:
+    """Millijoules above idle for an inference, or why there are none in two words."""
+    found = row.energy
+    if found.mj is None:
+        return found.status if row.kind is None else "-"
+    interval = f" [{found.interval_mj[0]:.3g}, {found.interval_mj[1]:.3g}]" if found.interval_mj else ""
+    return f"{found.mj:.3g}{interval}{' simulated' * found.simulated}"
+
+
+def energy_notes(comparison: Comparison) -> list[str]:
+    """Where energy was read, against which baseline, and why it was not where it could have been."""
+    found = [row.energy for variant in comparison.variants for row in variant.backends if row.kind is None]
+    lines = []
+    measured = next((each for each in found if each.mj is not None), None)
+    if measured:
+        made_up = "SIMULATED, not measured: " * measured.simulated
+        lines.append(
+            f"mJ: {made_up}energy of an inference above idle, {measured.scope} ({measured.source}: "
+            f"{' + '.join(measured.channels)}), {measured.update_hz:.3g} readings a second; idle "
+            f"{measured.idle_w:.3g} W, {measured.idle_drift_w:.2g} W apart before and after."
+        )
+    lines += [f"No energy: {reason}." for reason in dict.fromkeys(each.reason for each in found if each.reason)]
+    return lines
 
 
 def path(row: Row) -> str:
@@ -217,8 +254,46 @@ def ranking(comparison: Comparison) -> list[str]:
 
 def _alike(one: Row, other: Row) -> bool:
     """Whether the launches, paired by round, show no difference."""
-    by_round = [dict(enumerate(row.launch_medians_ms)) for row in (one, other)]
-    return stats.compare(*by_round).verdict == "no difference"
+    first, second = (dict(enumerate(row.launch_medians_ms)) for row in (one, other))
+    return stats.compare(first, second).verdict == "no difference"
+
+
+def aa_verdict(comparison: Comparison) -> str:
+    """What a run of variants against themselves found; "" for other runs."""
+    if not comparison.aa:
+        return ""
+    ratios = [row.ratio_to_dense for variant in comparison.variants for row in variant.backends if row.ratio_to_dense]
+    different = [ratio for ratio in ratios if ratio.verdict in ("faster", "slower")]
+    if comparison.noise_floor is None:
+        return "A/A: too little was measured to tell."
+    most = f"the same file differed from itself by at most {comparison.noise_floor.share:.1%}"
+    if different:
+        return f"A/A: a difference in {len(different)} of {len(ratios)} comparisons; {most}. Quieten the board first."
+    return f"A/A: no difference; {most} in {len(ratios)} comparisons."
+
+
+def require_no_difference(comparison: Comparison) -> None:
+    """Raise where a file was told from itself.
+
+    Raises:
+        MeasurementError: it was.
+    """
+    rows = [row for variant in comparison.variants for row in variant.backends if row.ratio_to_dense]
+    if any(row.ratio_to_dense.verdict in ("faster", "slower") for row in rows if row.ratio_to_dense):
+        raise MeasurementError(
+            f"{comparison.board['name']} tells a file from itself, so no comparison on it can be believed now.",
+            hint=f"What disturbs it: edgesparse doctor --board {comparison.board['name']}",
+        )
+
+
+def sustained(comparison: Comparison) -> list[str]:
+    """A sentence for each row of a sustained run: its first minute, and what it came to."""
+    return [
+        f"{variant.name} under {row.backend}, {_threads(row)}: {row.sustained.sentence()}"
+        for variant in comparison.variants
+        for row in variant.backends
+        if row.sustained
+    ]
 
 
 def failures(comparison: Comparison) -> list[str]:
@@ -242,6 +317,13 @@ def footnotes(comparison: Comparison) -> list[str]:
         lines.append(f"{when.capitalize()}: {_conditions(state)}.")
     if comparison.stopped:
         lines.append(f"Stopped: {comparison.stopped['reason']}; {comparison.stopped['detail']}".rstrip("; ") + ".")
+    lines += energy_notes(comparison)
+    lines += [
+        f"{variant.name} under {row.backend}, {_threads(row)}: {row.outliers.sentence()}."
+        for variant in comparison.variants
+        for row in variant.backends
+        if row.outliers.share > MANY_OUTLIERS
+    ]
     lines += kernels_taken(comparison)
     lines += _rounding(comparison)
     verdicts = {row.ratio_to_dense.verdict for row in rows if row.ratio_to_dense}
@@ -256,7 +338,12 @@ def footnotes(comparison: Comparison) -> list[str]:
     if "no difference" in verdicts:
         lines.append("~: no difference to dense that these launches could show.")
     if "too few launches" in verdicts:
-        lines.append(f"?: fewer than {stats.MIN_LAUNCHES} rounds have both, too few to tell.")
+        lines.append("?: too few rounds have both to tell, among so many ratios.")
+    if comparison.noise_floor and not comparison.aa:
+        floor = comparison.noise_floor
+        lines.append(
+            f"This board differs from itself by up to {floor.share:.1%} (run {floor.run}); less is no difference."
+        )
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
@@ -9,14 +10,18 @@ from typing import Any
 
 import msgspec
 
-from edgesparse import stats
-from edgesparse.convert.bundle import FLOAT, Variant
+from edgesparse import energy, stats
+from edgesparse.convert.bundle import DENSE, FLOAT, Variant
 from edgesparse.quantity import Quantity, quantity_of, without_times
-from edgesparse.store import Record, RunRecord
+from edgesparse.report.outliers import Outliers, find_outliers
+from edgesparse.report.power import Energy, PowerOfRun, SensorReadings
+from edgesparse.report.sustained import Sustained, joined, sustained
+from edgesparse.store import AGAIN, NoiseFloor, Record, RunRecord
 from edgesparse.wire import CSR
 
 WIDE_INTERVAL = 0.05
 BUSY_PERCENT = 10.0
+SLOWER_CLOCK = 0.95
 
 
 class Instructions(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     runtime: dict[str, str] | None
     delegate: dict[str, Any] | None
     instructions: Instructions | None
+    energy: Energy
+    sustained: Sustained | None
+    outliers: Outliers
 
 
 class VariantSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +100,8 @@ class VariantSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """A run as its reader wants it. `version` is that of this JSON document; `measured` is what the board's clock
-    counts: latency, instructions (an emulated board in counting mode) or nothing (an emulated board)."""
+    counts: latency, instructions (an emulated board in counting mode) or nothing (an emulated board). With `aa` every
+    variant is held against itself, and `noise_floor` is what this run found; else what was known before."""
 
     version: int = 1
     run: str
@@ -104,7 +113,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     bundle: dict[str, Any]
     agent: dict[str, Any]
     conditions: dict[str, Record]
+    conditions_during: list[Record]
+    sensors: list[SensorReadings]
     stopped: dict[str, str] | None
+    aa: bool
+    noise_floor: NoiseFloor | None
     warnings: list[str]
     variants: list[VariantSummary]
 
@@ -117,6 +130,15 @@ class _Cell:
         self.failed: Record | None = None
         self.launches: list[Record] = []
         self.samples: dict[int, Record] = {}
+        self.slices: list[Record] = []
+
+    def windows(self) -> list[tuple[energy.Window, int]]:
+        """When each launch was busy, and with how many inferences."""
+        return [
+            ((record["window_ns"][0], record["window_ns"][1]), record["inferences"])
+            for record in self.samples.values()
+            if "window_ns" in record
+        ]
 
     def medians_ms(self) -> dict[int, float]:
         """The median latency of each round's launch."""
@@ -127,16 +149,27 @@ def summarise(record: RunRecord) -> Comparison:
     """The comparison of a run, finished or not."""
     records = record.records()
     cells, measured = _by_cell(records), quantity_of(record.board)
-    spec, manifest = record.spec, record.manifest
+    spec = record.spec
     variants = []
-    for variant in manifest.variants:
+    power = PowerOfRun(records)
+    during = [each for record in records if record["type"] == "conditions_during" for each in record["readings"]]
+    for variant, baseline in _variants(record):
         rows = [
-            _row(cells[cell["id"]], cells[f"dense/{cell['backend']}/{cell['threads']}"], cell, measured)
+            _row(
+                cells[cell["id"]],
+                cells[f"{baseline}/{cell['backend']}/{cell['threads']}"],
+                cell,
+                measured,
+                power,
+                during,
+            )
             for cell in spec["cells"]
             if cell["variant"] == variant.name
         ]
         if rows:
             variants.append(_variant(variant, rows))
+    variants = _judged(variants, record.noise_floor)
+    floor = _own_noise_floor(record, variants) if record.aa else record.noise_floor
     last = records[-1] if records else {}
     done = last if last.get("type") == "finished" else {"status": "unfinished", "reason": "the run has not ended yet"}
     started = next((each for each in records if each["type"] == "run"), {})
@@ -146,8 +179,41 @@ def summarise(record: RunRecord) -> Comparison:
     return Comparison(
         run=record.id, created=record.about["created"], status=done["status"], reason=done["reason"], board=board,
         measured=measured, bundle=record.about["bundle"], agent=started.get("agent", {}), conditions=conditions,
-        stopped=stopped, warnings=_warnings(record.id, board, conditions, stopped, done, variants), variants=variants,
+        conditions_during=during,
+        sensors=power.sensors, stopped=stopped, aa=record.aa, noise_floor=floor,
+        warnings=_warnings(record.id, board, conditions, during, stopped, done, variants), variants=variants,
     )  # fmt: skip
+
+
+def _variants(record: RunRecord) -> Iterator[tuple[Variant, str]]:
+    """Every variant that may have been measured, and the name of what it is held against."""
+    for variant in record.manifest.variants:
+        yield variant, DENSE if not record.aa else variant.name
+        again = (
+            [name for name in record.spec["files"] if name.startswith(f"{variant.name}{AGAIN}")] if record.aa else []
+        )
+        for name in again:
+            yield msgspec.structs.replace(variant, name=name), variant.name
+
+
+def _own_noise_floor(record: RunRecord, variants: list[VariantSummary]) -> NoiseFloor | None:
+    """The most by which a file differed from itself; None where too little was measured."""
+    ratios = [row.ratio_to_dense for variant in variants for row in variant.backends if row.ratio_to_dense]
+    off = [abs(math.log(ratio.value)) for ratio in ratios if ratio.value is not None and ratio.interval is not None]
+    return NoiseFloor(math.expm1(max(off)), record.id) if off else None
+
+
+def _judged(variants: list[VariantSummary], noise_floor: NoiseFloor | None) -> list[VariantSummary]:
+    """The same, with verdicts that stand among all ratios of the run."""
+    ratios = [row.ratio_to_dense for variant in variants for row in variant.backends if row.ratio_to_dense]
+    judged = iter(stats.decide(ratios, noise_floor.share if noise_floor else 0.0))
+
+    def rejudged(row: Row) -> Row:
+        return msgspec.structs.replace(row, ratio_to_dense=next(judged)) if row.ratio_to_dense else row
+
+    return [
+        msgspec.structs.replace(variant, backends=[rejudged(row) for row in variant.backends]) for variant in variants
+    ]
 
 
 def _plain(record: Record) -> Record:
@@ -166,10 +232,15 @@ def _by_cell(records: list[Record]) -> dict[str, _Cell]:
             cells[record["cell"]].launches.append(record)
         elif kind == "samples":
             cells[record["cell"]].samples[record["round"]] = record
+        elif kind == "slice":
+            cells[record["cell"]].slices.append(record)
+    for cell in cells.values():
+        if cell.slices:
+            cell.samples[0] = joined(cell.slices)
     return cells
 
 
-def _row(cell: _Cell, dense: _Cell, asked: Record, measured: Quantity) -> Row:
+def _row(cell: _Cell, dense: _Cell, asked: Record, measured: Quantity, power: PowerOfRun, during: list[Record]) -> Row:
     """A cell that failed keeps its samples, but nothing is claimed from them."""
     check = cell.check or {}
     by_round, baseline = cell.medians_ms(), dense.medians_ms()
@@ -195,7 +266,18 @@ def _row(cell: _Cell, dense: _Cell, asked: Record, measured: Quantity) -> Row:
         parity=check.get("parity"), runtime=last.get("runtime") or check.get("runtime"),
         delegate=check.get("delegate") if timed else without_times(check.get("delegate")),
         instructions=_instructions(cell, dense, valid) if measured == "instructions" else None,
+        energy=_energy(cell, dense, power) if valid else Energy(status="refused", reason="nothing was measured"),
+        outliers=find_outliers(cell.slices or cell.samples.values(), during),
+        sustained=sustained(cell.slices, power, during) if cell.slices and timed else None,
     )  # fmt: skip
+
+
+def _energy(cell: _Cell, dense: _Cell, power: PowerOfRun) -> Energy:
+    """Above idle, and as a share of dense's."""
+    own, baseline = power.of(cell.windows()), power.of(dense.windows()) if cell is not dense else None
+    if own.mj is not None and baseline and baseline.mj and baseline.mj > 0:
+        return msgspec.structs.replace(own, of_dense=own.mj / baseline.mj)
+    return own
 
 
 def _instructions(cell: _Cell, dense: _Cell, valid: bool) -> Instructions:
@@ -247,6 +329,7 @@ def _warnings(
     run: str,
     board: Record,
     conditions: dict[str, Record],
+    during: list[Record],
     stopped: Record | None,
     done: Record,
     variants: list[VariantSummary],
@@ -256,6 +339,7 @@ def _warnings(
     return [
         *_about_the_end(run, done, stopped),
         *_about_the_board(board, conditions),
+        *(() if board.get("emulated") else _about_the_seconds_between(during)),
         *(() if board.get("emulated") else _about_the_intervals(rows)),
         *_about_the_paths(rows, board, {variant.name for variant in variants if variant.precision == FLOAT}),
     ]
@@ -294,13 +378,29 @@ def _about_the_board(board: Record, conditions: dict[str, Record]) -> Iterator[s
         yield f"The CPU governor is {governor}: `sudo cpupower frequency-set -g performance` there steadies the clock."
 
 
+def _about_the_seconds_between(during: list[Record]) -> Iterator[str]:
+    flags = dict.fromkeys(flag for look in during for flag in look["throttled"] if flag.endswith(" now"))
+    if flags:
+        seconds = sum(any(flag.endswith(" now") for flag in look["throttled"]) for look in during)
+        yield f"In {seconds} of {len(during)} s the board reported: {_some(list(flags))}; cool it or power it better."
+    clocks = [max(look["frequency_mhz"]) for look in during if look["frequency_mhz"]]
+    if clocks and min(clocks) < SLOWER_CLOCK * max(clocks):
+        yield f"The clock went from {max(clocks):.0f} to {min(clocks):.0f} MHz in the run: `--tune` may hold it."
+
+
 def _about_the_intervals(rows: list[tuple[str, Row]]) -> Iterator[str]:
     wide = [f"{name} under {row.backend}" for name, row in rows if _is_wide(row)]
     if wide:
         yield f"Medians known no better than to 5 %: {_some(wide)}; more --rounds or a quieter board helps."
-    few = [f"{name} under {row.backend}" for name, row in rows if row.kind is None and row.interval_ms is None]
+    few = [
+        f"{name} under {row.backend}"
+        for name, row in rows
+        if row.kind is None
+        and row.sustained is None
+        and (row.interval_ms is None or (row.ratio_to_dense and row.ratio_to_dense.verdict == "too few launches"))
+    ]
     if few:
-        yield f"Fewer than {stats.MIN_LAUNCHES} launches, so no interval and no verdict: {_some(few)}; measure longer."
+        yield f"Too few launches for a verdict among so many ratios: {_some(few)}; measure longer."
 
 
 def _about_the_paths(rows: list[tuple[str, Row]], board: Record, floats: set[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgesparse.lottery.results import ARMS, Lottery
 from edgesparse.quantity import without_times
 
 if TYPE_CHECKING:
     from edgesparse.boards.inventory import Board
     from edgesparse.boards.types import BoardType
-    from edgesparse.convert.bundle import Bundle
+    from edgesparse.check import Checked
+    from edgesparse.convert.bundle import Bundle, Variant
     from edgesparse.deploy import Deployment
     from edgesparse.prune import Pruned
+    from edgesparse.prune.preparing import Preparation
 
 
 def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
@@ -42,14 +46,18 @@ def pruning_table(pruned: Pruned) -> RenderableType:
     """Every weighted layer: what became of it, and why."""
     report = pruned.report
     table = new_table(
-        f"{report.recipe}: accuracy {percent(report.accuracy_before)} -> {percent(report.accuracy_after)} "
+        f"{report.recipe}: accuracy {percent(report.accuracy_before)} -> {percent(report.accuracy_pruned)} pruned "
+        f"-> {percent(report.accuracy_after)} fine-tuned, "
         f"of {report.accuracy_samples} held-out samples",
         "layer", "kind", "outputs x inputs", "pattern", "zeros", "by", "why not",
         right=["zeros"],
     )  # fmt: skip
     for layer in report.layers:
-        shape = " x ".join(map(str, layer.shape))
-        row = (layer.name, layer.kind, shape, layer.pattern, percent(1 - layer.density), layer.engine, layer.reason)
+        shape, why = " x ".join(map(str, layer.shape)), layer.reason
+        if found := layer.permutation:
+            why = f"keeps {percent(found.before)} of its magnitude, {percent(found.after)} reordered"
+            why = f"not reordered: {found.reason}" if found.reason else why
+        row = (layer.name, layer.kind, shape, layer.pattern, percent(1 - layer.density), layer.engine, why)
         table.add_row(*map(Text, row), style=None if layer.pruned else "dim")
     reused = (
         [Text("Nothing has changed, so the earlier result is used (--force prunes again).", "dim")]
@@ -70,10 +78,74 @@ def bundle_table(bundle: Bundle) -> RenderableType:
         table.add_row(
             variant.name, variant.pattern, percent(1 - variant.density), kilobytes(variant.file.bytes),
             kilobytes((variant.twin or variant.file).bytes), percent(variant.accuracy),
-            f"{passed} of {len(variant.host_parity)} runtimes and backends",
+            f"{passed} of {len(variant.host_parity)} runtimes and backends" if variant.host_parity else "as it came",
         )  # fmt: skip
     notes = [Text(f"bundle {bundle.id[:16]}" + (", unchanged and used again" if bundle.reused else ""), "dim")]
     return Group(table, *notes)
+
+
+def layers_table(variant: Variant) -> RenderableType:
+    """Every operator of a variant with a kernel: its zeros, how it is stored, and why not otherwise."""
+    right = ["shape", "zeros", "bytes"]
+    table = new_table(f"{variant.name}: layers", "layer", "operator", *right, "stored", "why", right=right)
+    counts = Counter(layer.reason for layer in variant.layers if layer.reason)
+    often = [reason for reason, count in counts.most_common() if count > 1]
+    for layer in variant.layers:
+        why = f"({often.index(layer.reason) + 1})" if layer.reason in often else layer.reason
+        table.add_row(
+            layer.name, layer.op, "x".join(map(str, layer.shape)), percent(1 - layer.density), kilobytes(layer.bytes),
+            layer.encoding, Text(why),
+        )  # fmt: skip
+    return Group(table, *(Text(f"({number}) {reason}") for number, reason in enumerate(often, 1)), Text())
+
+
+def preparation_table(name: str, found: Preparation) -> RenderableType:
+    """What was changed for XNNPACK, what that does to the function, and what still runs dense."""
+    table = new_table(f"{name}: {len(found.changes)} changes", "layer", "change", "function")
+    for change in found.changes:
+        told = Text("stays", "green") if change.keeps else Text("shifts: fine-tune", "yellow")
+        table.add_row(Text(change.layer), Text(change.what), told)
+    lines = [Text(f"Outputs with the changes that keep the function: {found.difference:.1e} apart, of the greatest.")]
+    if any(not change.keeps for change in found.changes):
+        lines.append(Text(f"With all changes: {found.shift:.2g} apart. Fine-tune, as `edgesparse prune` does."))
+    lines.append(
+        Text(
+            f"XNNPACK on {found.board}, with {found.zeros:.0%} zeros: {found.path}, {found.sparse_operators} of "
+            f"{found.operators} operators with weights.",
+            "bold",
+        )
+    )
+    lines += [Text(f"  dense, {each.operators}: {each.reason}", "dim") for each in found.left]
+    return Group(table, *lines)
+
+
+def check_table(checked: Checked) -> RenderableType:
+    """Every layer with weights, and whether it has the pattern."""
+    right = ["outputs x inputs", "zeros"]
+    answer = "valid" if checked.valid else "not valid"
+    table = new_table(
+        f"{checked.model}: {answer} {checked.pattern}", "layer", "operator", *right, "verdict", "why", right=right
+    )
+    for layer in checked.layers:
+        shape = "x".join(map(str, layer.shape))
+        style = {"valid": "green", "broken": "bold red"}.get(layer.verdict, "dim")
+        row = (layer.name, layer.op, shape, percent(layer.zeros), Text(layer.verdict, style), Text(layer.reason))
+        table.add_row(*row)
+    return table
+
+
+def lottery_table(found: Lottery) -> RenderableType:
+    """Accuracy of tickets and controls by share of zeros: the mean over seeds, and the least and greatest."""
+    title = (
+        f"{found.model}, {found.pattern}, {found.seeds} seeds, {found.epochs} epochs, {found.samples} samples held out"
+    )
+    table = new_table(title, "zeros", *ARMS, "ticket wins", right=["zeros", *ARMS, "ticket wins"])
+    for level in found.levels:
+        cells = [level.accuracy.get(arm) for arm in ARMS]
+        told = [f"{percent(each[0])} [{each[1]:.1%}, {each[2]:.1%}]" if each else "-" for each in cells]
+        wins = "-" if level.wins is None else f"{level.wins} of {found.seeds}"
+        table.add_row(percent(level.sparsity, 0), *(Text(each) for each in told), wins)
+    return Group(table, Text(found.verdict))
 
 
 def boards_table(boards: Sequence[Board], types: Sequence[BoardType], inventory: Path) -> RenderableType:
@@ -137,15 +209,21 @@ def _plain_check(check: dict[str, Any], *, timed: bool) -> dict[str, Any]:
 
 def agent_table(status: dict[str, Any]) -> RenderableType:
     """Who is measured, who waits, what ended."""
-    table = new_table(
+    kept = "a service" if status["service"] else "no service"
+    title = (
         f"agent {status['version']} ({status['sha256'][:12]}), {status['state']}, up {status['uptime_s']:.0f} s, "
-        f"{status['home']}",
-        "run", "owner", "state",
-    )  # fmt: skip
+        f"{kept}, {status['home']}"
+    )
+    table = new_table("", "run", "owner", "state")
     for entry in status["queue"]:
-        table.add_row(
-            entry["run"], entry["owner"], "measuring" if entry["place"] == 0 else f"{entry['place']} before it"
-        )
+        if entry["place"]:
+            state = f"{entry['place']} before it, for {entry['wait_s']:.0f} s at most"
+        elif status["held_by"]:
+            state = f"waiting for {status['held_by']}"
+        else:
+            state = f"measuring for {entry['since_s']:.0f} s, {entry['remaining_s']:.0f} s more at most"
+        alone = "" if entry["followers"] else "; nobody follows it"
+        table.add_row(entry["run"], entry["owner"], state + alone)
     for entry in status["ended"]:
         table.add_row(entry["run"], entry["owner"] or "", entry["status"], style="dim")
-    return table
+    return Group(Text(title, style="bold"), table) if table.row_count else Text(title, style="bold")

@@ -14,7 +14,7 @@ from edgesparse.report.tables import kilobytes, new_table, percent
 
 # The columns of numbers: what was measured, then against dense.
 _HEADS: dict[Quantity, list[str]] = {
-    "latency": ["median ms", "x dense"],
+    "latency": ["median ms", "x dense", "mJ"],
     "instructions": ["instructions (M)", "of dense"],
     "nothing": ["latency"],
 }
@@ -35,6 +35,10 @@ class ComparisonView:
         yield self._table(console, options.max_width)
         for line in export.failures(self.comparison):
             yield Text(f"x {line}", style="red")
+        if self.comparison.aa:
+            yield Text(export.aa_verdict(self.comparison), style="bold")
+        for line in export.sustained(self.comparison):
+            yield Text(f"  {line}")
         for number, line in enumerate(export.ranking(self.comparison)):
             yield Text(f"  {number}. {line}" if number else line, style="bold" if number < 2 else "")
         for line in export.footnotes(self.comparison):
@@ -75,14 +79,16 @@ class ComparisonView:
         return Text(export.latency(row) if self._measured == "latency" else export.values(self.comparison, row)[0])
 
     def _ratio(self, row: Row) -> list[Text]:
-        """Against dense, if there is anything to compare."""
+        """Against dense, if there is anything to compare, and energy."""
         if self._measured == "latency":
-            return [_ratio(row)]
+            return [_ratio(row), Text(export.energy(row), style="yellow" * row.energy.simulated)]
         return [Text(export.of_dense(row))] * (self._measured == "instructions")
 
     def _narrow(self) -> Table:
-        """Two lines for each row: size, density and accuracy under the variant's name, intervals under their values."""
-        numbers = _HEADS[self._measured]
+        """A few lines for each row: size, density and accuracy under the variant's name, intervals under their values,
+        energy under what it belongs to."""
+        timed = self._measured == "latency"
+        numbers = ["median ms, mJ", "x dense"] if timed else _HEADS[self._measured]
         table = new_table("", "variant", "backend", *numbers, "path", "parity", right=numbers)
         for variant in self.comparison.variants:
             facts = [variant.name, f"{variant.precision}, {kilobytes(variant.bytes)}"]
@@ -90,9 +96,11 @@ class ComparisonView:
             beside = [facts, more] if len(variant.backends) > 1 else [facts + more]
             for number, row in enumerate(variant.backends):
                 lines = beside[number] if number < len(beside) else []
+                value, against = _folded(self._value(row)), list(map(_folded, self._ratio(row)))
+                if timed:
+                    value = Text("\n").join([value, _folded(against.pop())])
                 table.add_row(
-                    Text("\n".join(lines)), self._backend(row), _folded(self._value(row)),
-                    *map(_folded, self._ratio(row)), _folded(_path(row)), _parity(row),
+                    Text("\n".join(lines)), self._backend(row), value, *against, _folded(_path(row)), _parity(row),
                 )  # fmt: skip
         return table
 

@@ -17,7 +17,7 @@ from typing import Any
 from edgesparse.bench import bench
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.virt import Machine, ensure_image
-from edgesparse.boards.virt.qemu import CPU_MODELS
+from edgesparse.boards.virt.recipe import TYPE, load_recipe
 from edgesparse.errors import EdgesparseError
 from edgesparse.networks.specs import WEIGHT_TYPES
 from edgesparse.quantity import millions
@@ -32,6 +32,7 @@ from kernels.bench.options import new_parser
 FORMAT = 1
 BACKENDS = ("xnnpack", "csr")
 DENSE = "dense"
+CPU_MODELS = load_recipe(TYPE).machine.cpus
 # What is measured unless told: stock graphs, which XNNPACK runs dense, and graphs that its own sparse inference takes.
 MODELS = ("mobilenetv2-224", "mobilenetv2-224-conforming", "mobilenetv1-224", "mobilenetv1-224-conforming")
 VARIANTS = ("unstructured-80", "unstructured-90", "block-16x1-80", "block-4x1-80", "2-of-4")

@@ -44,7 +44,7 @@ def make_bundle(
         shutil.copyfile(files.smallest, directory / f"{name}.tflite")
         if files.sparse is not None:
             shutil.copyfile(files.zeros, directory / f"{name}.dense.tflite")
-        samples = samples or [array[:INPUTS] for array in golden.sample_inputs(files.zeros, None)]
+        samples = samples or [array[:INPUTS] for array in golden.sample_inputs(read_model(files.zeros), None)]
         say(f"golden outputs of {spec}")
         _save(directory / f"{name}.npz", golden.golden_outputs(files.zeros, samples))
         described.append(_described(directory, name, spec, has_twin=files.sparse is not None))

@@ -137,10 +137,14 @@ class Agent:
     def kill(self) -> None:
         for client in self.clients:
             client.close()
+        killed = []
         for process in psutil.process_iter(["cmdline"]):
             if str(self.zipapp) in (process.info["cmdline"] or []):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGKILL)
+                    killed.append(process)
+        # A signal is not an end: locks and sockets are let go when the kernel has taken the process apart.
+        assert not psutil.wait_procs(killed, timeout=10)[1]
 
 
 @pytest.fixture

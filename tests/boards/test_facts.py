@@ -11,10 +11,12 @@ import psutil
 import pytest
 
 from edgesparse.boards import reach
-from edgesparse.boards.facts import BoardFacts, Interpreter, parse_facts, probe
+from edgesparse.boards.facts import BoardFacts, Interpreter, Sensor, parse_facts, probe
+from edgesparse.boards.fitting import fitting_type
 from edgesparse.boards.inventory import Board, resolve
 from edgesparse.boards.provision import choose_python
 from edgesparse.boards.transport import Transport
+from edgesparse.boards.types import cpu_name, instruction_sets, list_types
 from edgesparse.errors import BoardError
 from tests.sshd import Sshd
 
@@ -36,6 +38,16 @@ def test_a_debian_machine() -> None:
         memory_bytes=16241572 * 1024,
         disk_free_bytes=79666620 * 1024,
         pythons=[Interpreter("/usr/bin/python3", (3, 11, 2), {})],
+        cpu="Intel(R) Core(TM) i7-9700 CPU @ 3.00GHz",
+        isa=["sse2", "sse4_1", "avx", "avx2", "fma"],
+        cores=8,
+        governors=["powersave"],
+        sensors=[
+            Sensor("thermal", "x86_pkg_temp", True),
+            Sensor("energy", "package-0", False),
+            Sensor("energy", "core", False),
+        ],
+        systemd="running",
     )
 
 
@@ -117,6 +129,45 @@ def test_this_machine(transport: Transport, board: Board) -> None:
     assert found.pythons[0].path == sys.executable
     assert found.pythons[0].version == sys.version_info[:3]
     assert {"numpy", "psutil", "ai-edge-litert"} <= set(found.pythons[0].modules)
+    assert found.cores == psutil.cpu_count()
+    assert found.cpu == cpu_name(Path("/proc/cpuinfo").read_text())
+    assert found.isa == instruction_sets(Path("/proc/cpuinfo").read_text())
+
+
+@pytest.mark.parametrize(
+    ("sample", "arch", "fits", "why"),
+    [
+        ("jetpack-5", "aarch64", "jetson-orin", "its model is 'NVIDIA Jetson Orin Nano Developer Kit'"),
+        ("jetpack-6", "aarch64", "jetson-orin", "its model is 'NVIDIA Jetson AGX Orin Developer Kit'"),
+        ("raspberry-pi-os-64", "aarch64", "raspberrypi5", "its model is 'Raspberry Pi 5 Model B Rev 1.0'"),
+        ("raspberry-pi-os-32", "armv7l", "raspberrypi-32bit", "it is armv7l"),  # on a 64-bit kernel
+        ("debian-12", "x86_64", "x86-64", "it is x86_64"),
+        ("ubuntu-24", "x86_64", "x86-64", "it is x86_64"),
+        ("debian-13", "aarch64", "raspberrypi4", "its CPU is cortex-a72, although its model is 'Some Board Rev 2'"),
+    ],
+)
+def test_the_type_that_fits(sample: str, arch: str, fits: str, why: str) -> None:
+    board = facts(sample)
+    found = fitting_type(board, list_types())
+    assert (board.arch, found.type, found.reason) == (arch, fits, why)
+
+
+def test_what_a_type_has_and_the_board_lacks_is_named() -> None:
+    old = dataclasses.replace(facts("debian-12"), isa=["sse2", "sse4_1"])
+    assert fitting_type(old, list_types()).reason == "it is x86_64; but it lacks avx, avx2, fma"
+
+
+def test_a_board_that_no_type_fits_is_told_why() -> None:
+    odd = dataclasses.replace(facts("debian-13"), arch="riscv64", cpu="unknown")
+    found = fitting_type(odd, list_types())
+    assert found.type is None
+    assert "no board type is riscv64" in found.reason
+
+
+def test_jetsons_say_their_release_and_power_monitor() -> None:
+    board = facts("jetpack-5")
+    assert board.release.startswith("# R35 (release), REVISION: 4.1")
+    assert Sensor("power", "ina3221", True) in board.sensors
 
 
 def test_every_python_is_found_once(sshd: Sshd) -> None:

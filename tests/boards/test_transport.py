@@ -267,7 +267,7 @@ def test_a_file_that_arrives_damaged_is_refused(transport: Transport, tmp_path: 
     folder = Path(transport.home) / "objects"
 
     def damage(count: int) -> None:
-        for part in folder.glob(".part-*/file0"):
+        for part in folder.glob(".part-*/*/file0"):
             if part.stat().st_size == 1_000:
                 part.write_bytes(b"z" * 1_000)
 

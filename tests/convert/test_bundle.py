@@ -105,7 +105,7 @@ def link_out(bundle: Path) -> None:
         (lambda b: (b / "golden/b.npz").write_bytes(b""), "has 0 bytes, the manifest says 12"),
         (lambda b: (b / "manifest.json").write_text("{"), "no valid manifest"),
         (lambda b: (b / "manifest.json").write_text("[]"), "version None"),
-        (edit(lambda m: m.update(version=3)), "version 3; this edgesparse reads version 2"),
+        (edit(lambda m: m.update(version=4)), "version 4; this edgesparse reads version 3"),
         (edit(lambda m: m.update(extra=1)), "unknown field `extra`"),
         (edit(lambda m: m["variants"][0].update(extra=1)), "unknown field `extra`"),
         (edit(lambda m: m["variants"][0]["file"].update(bytes="8")), "Expected `int`"),

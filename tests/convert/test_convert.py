@@ -169,11 +169,15 @@ def test_a_damaged_bundle_is_made_again(blocks: Export, tmp_path: Path) -> None:
 def test_without_a_baseline_the_first_twin_is_dense(unstructured: Export, tmp_path: Path) -> None:
     from edgesparse.prune.pruning import Pruned
 
-    report = SimpleNamespace(layers=())
+    told = {"accuracy_before": 1.0, "accuracy_pruned": 0.5, "accuracy_after": 0.9, "accuracy_samples": 10}
+    report = SimpleNamespace(layers=(), **told)
     pruned = Pruned(unstructured.model, Recipe(name="u", pattern="unstructured", sparsity=0.8), report, None, False)  # type: ignore[arg-type]
     made = convert([pruned], tmp_path / "out")
     dense, variant = made.manifest.variants
     assert (dense.name, variant.name) == ("dense", "u")
+    assert dense.trained is None
+    assert variant.trained is not None
+    assert (variant.trained.before, variant.trained.pruned, variant.trained.tuned) == (1.0, 0.5, 0.9)
     assert variant.twin is not None
     assert dense.file.sha256 == variant.twin.sha256
     assert {row.file for row in dense.host_parity} == {"dense.tflite"}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgesparse.convert import golden, parity
-from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, schema
+from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, read_model, schema
 from edgesparse.convert.parity import Check, check_all, checked_backends, installed_runtimes, refuse_failed
 from edgesparse.errors import ParityError
 from tests.convert.models import Export, build, random_mask
@@ -29,7 +29,7 @@ def npz(*arrays: Any) -> bytes:
 def directory(unstructured: Export, tmp_path: Path) -> Path:
     (tmp_path / "dense.tflite").write_bytes(unstructured.dense)
     (tmp_path / "sparse.tflite").write_bytes(unstructured.sparse)
-    samples = golden.sample_inputs(tmp_path / "dense.tflite", None)
+    samples = golden.sample_inputs(read_model(tmp_path / "dense.tflite"), None)
     (tmp_path / "inputs.npz").write_bytes(npz(*samples))
     (tmp_path / "golden.npz").write_bytes(npz(*golden.golden_outputs(tmp_path / "dense.tflite", samples)))
     return tmp_path

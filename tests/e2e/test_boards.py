@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 
 from edgesparse import bench, deploy
-from edgesparse.bench import attach
 from edgesparse.boards.inventory import Board, resolve
 from edgesparse.convert import Bundle
 from edgesparse.errors import UsageError
@@ -104,40 +102,6 @@ def test_the_same_run_has_the_same_shape_over_ssh(bundle: Bundle, sshd: Sshd, re
     assert shape(to_json(here.comparison())) == shape(to_json(there.comparison()))
 
 
-def test_a_link_that_is_cut_in_the_middle_costs_no_sample(bundle: Bundle, sshd: Sshd) -> None:
-    cuts: list[int] = []
-
-    def cut_now_and_then(message: Any) -> None:
-        if message["type"] == "record" and message["record"]["seq"] in (9, 20, 33):
-            cuts.append(sshd.cut())
-
-    run = quick_bench(bundle, over_ssh(sshd), cut_now_and_then)
-    assert len(cuts) == 3
-    assert all(cuts)
-    records = run.record.records()
-    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
-    samples = [(record["cell"], record["round"]) for record in records if record["type"] == "samples"]
-    assert len(samples) == len(set(samples)) == CELLS * 6
-    assert sum(len(record["latency_ns"]) for record in records if record["type"] == "samples") == CELLS * 6 * 15
-
-
-def test_a_host_that_is_killed_picks_the_run_up_again(bundle: Bundle, sshd: Sshd) -> None:
-    over_ssh(sshd)
-    command = [sys.executable, "-m", "edgesparse.cli", "bench", str(bundle.path), "--board", "loop", "--rounds", "6"]
-    host = subprocess.Popen([*command, "--samples", "15"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    runs = Path(os.environ["EDGESPARSE_DATA"]) / "runs"
-    wait_until(lambda: any(path.stat().st_size > 20_000 for path in runs.glob("*/journal.jsonl")))
-    host.kill()
-    host.wait()
-    left = RunRecord.last()
-    assert not left.finished
-    run = attach(left.id)
-    records = run.record.records()
-    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
-    assert records[-1]["status"] == "finished"
-    assert sum(record["type"] == "samples" for record in records) == CELLS * 6
-
-
 def test_ctrl_c_frees_the_board_and_keeps_what_there_is(bundle: Bundle, sshd: Sshd) -> None:
     board = over_ssh(sshd)
     deploy(bundle, board)
@@ -173,19 +137,6 @@ def test_ctrl_c_while_deploying_leaves_no_half(bundle: Bundle, sshd: Sshd, after
     done = cli("deploy", str(bundle.path), "--board", "loop", "--json")
     assert done.returncode == 0, done.stderr
     assert all(check["status"] == "ok" for check in json.loads(done.stdout)["checks"])
-
-
-def test_two_hosts_at_once_are_measured_one_after_the_other(bundle: Bundle, sshd: Sshd) -> None:
-    board = over_ssh(sshd)
-    deploy(bundle, board)
-    runs: list[Run] = []
-    threads = [threading.Thread(target=lambda: runs.append(quick_bench(bundle, board))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    spans = sorted((run.record.records()[0]["t_ns"], run.record.records()[-1]["t_ns"]) for run in runs)
-    assert spans[0][1] < spans[1][0]
 
 
 def test_a_board_without_a_runtime_is_given_one(bundle: Bundle, sshd: Sshd, bare_python: Path) -> None:

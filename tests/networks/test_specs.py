@@ -71,7 +71,7 @@ def test_patterns_of_a_command_line() -> None:
     assert make_zeros("block-8x1", 0.5) == make_zeros("block 8x1", 0.5) == Zeros(Block(8, 1), 0.5)
     assert make_zeros("2:4", None) == Zeros(NM(2, 4))
     with pytest.raises(RecipeError):
-        make_zeros("3x3", 0.5)
+        make_zeros("3y3", 0.5)
     with pytest.raises(UsageError, match="found none"):
         make_zeros("unstructured", None)
     with pytest.raises(UsageError, match="sets its own"):

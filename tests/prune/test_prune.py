@@ -159,14 +159,14 @@ def test_interruption_leaves_the_old_result_and_nothing_half_written(
     out = tmp_path / "models" / "out"
     with pytest.raises(KeyboardInterrupt):
         prune(model, pruned.recipe, data, out=out, progress=interrupt)
-    assert not out.exists()
+    assert not out.exists()  # and beside it the checkpoint, for which see test_training
 
     assert pruned.path is not None
     shutil.copytree(pruned.path, out)
     monkeypatch.setattr(sys.modules["edgesparse.prune.pruning"], "dumps", interrupt)  # in the middle of writing
     with pytest.raises(KeyboardInterrupt):
         prune(model, pruned.recipe, data, out=out, force=True)
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [".out.tuning.checkpoint.npz", "out"]
     assert read_report(out) == pruned.report
 
 
@@ -254,3 +254,19 @@ def test_filter_pruning_never_takes_a_class_away(model: Any) -> None:
     choices = choose(model, recipe("filter", 0.5))
     assert choices[-1].reason == "left as the last layer: its outputs are the classes"
     assert any(choice.pruned for choice in choices)
+
+
+def test_layers_get_the_sparsities_of_their_own(model: Any, data: Data) -> None:
+    """Whether TF-MOT chooses the zeros or edgesparse does: their schedules end apart."""
+    asked = recipe("block 4x1", None, layers={"spatial": 0.25, "hidden": 0.75, "point": 0.0})
+    report = prune(model, asked, data).report
+    densities = {layer.name: layer.density for layer in report.layers if layer.pruned}
+    assert densities == {"spatial": 0.75, "hidden": 0.25}
+    reasons = {layer.name: layer.reason for layer in report.layers}
+    assert "is 0" in reasons["point"]
+    assert "no sparsity" in reasons["head"]
+
+
+def test_a_sparsity_of_a_layer_that_there_is_not_is_refused(model: Any, data: Data) -> None:
+    with pytest.raises(RecipeError, match="'spatail' matches no layer"):
+        prune(model, recipe("block 4x1", 0.5, layers={"spatail": 0.25}), data)

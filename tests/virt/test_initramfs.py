@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgesparse.boards.virt.initramfs import make_initramfs
-from edgesparse.boards.virt.recipe import files_dir, load_recipe
+from edgesparse.boards.virt.recipe import TYPE, files_dir, load_recipe
 from edgesparse.errors import BoardError
 
 
@@ -57,4 +57,4 @@ def test_a_module_that_is_missing_is_named(kernel: Path) -> None:
 
 def test_the_script_and_the_recipe_are_there() -> None:
     assert (files_dir() / "init").read_bytes().startswith(b"#!/bin/busybox sh\n")
-    assert "virtio_blk" in load_recipe().modules
+    assert "virtio_blk" in load_recipe(TYPE).modules

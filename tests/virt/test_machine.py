@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+import edgesparse.commands.virt
 from edgesparse.boards.inventory import resolve
 from edgesparse.boards.virt import Machine, tools
 from edgesparse.boards.virt.machine import VERSION, State
 from edgesparse.boards.virt.packages import MIRROR_VARIABLE, PUBLIC_MIRROR, find_mirror
-from edgesparse.boards.virt.recipe import image_key, own_files
+from edgesparse.boards.virt.recipe import TYPE, emulated_types, load_recipe, own_files
 from edgesparse.errors import BoardError, UsageError
 
 
@@ -30,7 +31,7 @@ def sleeper() -> Iterator[psutil.Process]:
 
 
 def remember(machine: Machine, process: psutil.Process, *, counting: bool = False, started: float = 0.0) -> State:
-    state = State(VERSION, "/image", 2222, process.pid, started or process.create_time(), counting, False)
+    state = State(VERSION, "/image", 2222, process.pid, started or process.create_time(), counting, False, "cortex-a76")
     machine.directory.mkdir(parents=True, exist_ok=True)
     (machine.directory / "machine.json").write_text(json.dumps(asdict(state)))
     return state
@@ -91,7 +92,7 @@ def test_what_is_missing_is_named_with_the_line_that_installs_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(tools, "_SYSTEM_DIRS", ())
     with pytest.raises(BoardError) as caught:
-        tools.require(build=False)
+        tools.require("qemu-system-arm", build=False)
     assert "apt-get install --no-install-recommends qemu-system-arm qemu-utils" in caught.value.hint
 
 
@@ -120,13 +121,25 @@ def test_the_image_is_another_when_a_file_of_it_is(tmp_path: Path, monkeypatch: 
 
     from edgesparse.boards.virt import recipe
 
-    before = image_key()
+    before = [load_recipe(each).key for each in emulated_types()]
+    assert len(set(before)) == 2
     shutil.copytree(recipe.files_dir(), tmp_path / "virt")
     monkeypatch.setattr(recipe, "files_dir", lambda: tmp_path / "virt")
-    assert image_key() == before
+    assert [load_recipe(each).key for each in emulated_types()] == before
     boot = own_files()["etc/board/boot"]
     boot.write_text(boot.read_text() + "# changed\n")
-    assert image_key() != before
+    assert not {load_recipe(each).key for each in emulated_types()} & set(before)
+
+
+def test_two_types_are_two_boards(sleeper: psutil.Process) -> None:
+    remember(Machine(board_type="virt-armv7"), sleeper)
+    assert resolve("virt-armv7").name == "virt-armv7"
+    with pytest.raises(BoardError, match="virt-aarch64 is not running"):
+        resolve("virt-aarch64")
+    with pytest.raises(UsageError, match=r"no emulated board 'virt-x86'") as caught:
+        Machine(board_type="virt-x86")
+    assert "virt-aarch64, virt-armv7" in caught.value.hint
+    assert edgesparse.commands.virt.TYPE == TYPE
 
 
 def test_an_unknown_board_is_still_an_error_of_usage() -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from edgesparse.boards.virt import Image, qemu
+from edgesparse.boards.virt import TYPE, Image, qemu
+from edgesparse.boards.virt.recipe import load_recipe
 
-IMAGE = Image(Path("/images/one"))
+IMAGE = Image(Path("/images/one"), load_recipe(TYPE))
 
 
 def words(**how: Any) -> list[str]:
@@ -26,6 +27,13 @@ def after(command: list[str], option: str) -> str:
 def test_the_board_is_the_one_of_its_type() -> None:
     command = words()
     assert [after(command, option) for option in ("-M", "-cpu", "-smp", "-m")] == ["virt", "cortex-a76", "2", "2048"]
+
+
+def test_the_32_bit_board_is_the_one_of_its_type() -> None:
+    image = Image(Path("/images/two"), load_recipe("virt-armv7"))
+    command = qemu.command(image, disk=Path("/d"), disk_format="raw", console=Path("/c"), memory_mb=256)
+    assert command[0].endswith("qemu-system-arm")
+    assert [after(command, option) for option in ("-M", "-cpu", "-m")] == ["virt,highmem=off", "cortex-a15", "256"]
 
 
 def test_counting_is_one_cpu_whose_clock_counts() -> None:

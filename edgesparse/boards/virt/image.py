@@ -1,6 +1,6 @@
-"""The board's image: built once from Debian's packages and kept in the user's cache.
+"""A board's image: built once from Debian's packages and kept in the user's cache.
 
-Packages are fetched and unpacked here; only their own set-up scripts run on ARM64, in the emulator, as they would on a
+Packages are fetched and unpacked here; only their own set-up scripts run on ARM, in the emulator, as they would on a
 new board. No root, no chroot, no mounts: what an interrupted build leaves is one directory, and that is removed.
 """
 
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from edgesparse.boards.virt import qemu, tools
 from edgesparse.boards.virt.initramfs import make_initramfs
 from edgesparse.boards.virt.packages import Apt, Deb, find_mirror
-from edgesparse.boards.virt.recipe import Recipe, files_dir, image_key, is_program, load_recipe, own_files
+from edgesparse.boards.virt.recipe import TYPE, Recipe, files_dir, is_program, load_recipe, own_files
 from edgesparse.boards.virt.tree import Tree
 from edgesparse.errors import BoardError
 
@@ -40,9 +40,11 @@ class Image:
 
     Args:
         path: its directory.
+        recipe: what it was made of.
     """
 
     path: Path
+    recipe: Recipe
 
     @property
     def disk(self) -> Path:
@@ -74,53 +76,57 @@ def images_dir() -> Path:
     return (Path(root).expanduser() if root else platformdirs.user_cache_path("edgesparse")) / "virt"
 
 
-def find_image() -> Image | None:
-    """The image for today's recipe, if it has been built."""
-    image = Image(images_dir() / image_key())
+def find_image(board_type: str = TYPE) -> Image | None:
+    """The image for today's recipe of this type, if it has been built."""
+    recipe = load_recipe(board_type)
+    image = Image(images_dir() / recipe.key, recipe)
     return image if image.path.is_dir() else None
 
 
-def ensure_image(progress: Callable[[str], None], *, rebuild: bool = False) -> Image:
-    """The image; built where it is missing, which takes some minutes. Older ones are removed.
+def ensure_image(progress: Callable[[str], None], board_type: str = TYPE, *, rebuild: bool = False) -> Image:
+    """The image; built where it is missing, which takes some minutes. Older ones of the type are removed.
 
     Args:
         progress: told each step.
+        board_type: an emulated one.
         rebuild: build it even if it is there.
 
     Raises:
-        BoardError: a tool is missing, the packages cannot be fetched, or they cannot be set up.
+        UsageError: this type is not emulated. BoardError: a tool is missing, the packages cannot be fetched, or they
+            cannot be set up.
     """
-    if (image := find_image()) and not rebuild:
+    if (image := find_image(board_type)) and not rebuild:
         return image
-    tools.require(build=True)
+    recipe = load_recipe(board_type)
+    tools.require(recipe.machine.program, build=True)
     directory = images_dir()
     directory.mkdir(parents=True, exist_ok=True)
     with _only_one(directory / "lock", progress):
-        if (image := find_image()) and not rebuild:
+        if (image := find_image(board_type)) and not rebuild:
             return image
         for left in directory.glob(".part-*"):  # by one that was killed: nobody else builds now
             shutil.rmtree(left, ignore_errors=True)
-        target = directory / image_key()
+        target = directory / recipe.key
         with _terminable(), tempfile.TemporaryDirectory(dir=directory, prefix=".part-") as parent:
             started = time.monotonic()
-            made = _build(Path(parent), load_recipe(), progress)
+            made = _build(Path(parent), recipe, progress)
             shutil.rmtree(target, ignore_errors=True)
             made.rename(target)
             progress(f"built the image in {time.monotonic() - started:.0f} s: {target}")
     for old in directory.iterdir():
-        if old.is_dir() and old != target:
+        if old.name.startswith(f"{board_type}-") and old != target:
             shutil.rmtree(old, ignore_errors=True)
-    return Image(target)
+    return Image(target, recipe)
 
 
 def _build(work: Path, recipe: Recipe, progress: Callable[[str], None]) -> Path:
     """The image's directory, somewhere below `work`."""
     for name in ("apt", "tree", "kernel", "image"):
         (work / name).mkdir()
-    image = Image(work / "image")
+    image = Image(work / "image", recipe)
     mirror = find_mirror(recipe.suite)
-    progress(f"fetching Debian {recipe.suite} for ARM64 from {mirror}")
-    apt = Apt(work / "apt", recipe.suite, mirror)
+    progress(f"fetching Debian {recipe.suite} for {recipe.architecture} from {mirror}")
+    apt = Apt(work / "apt", recipe.suite, recipe.architecture, mirror)
     apt.update()
     kernel = Deb(apt.fetch_kernel(recipe.kernel))
     debs = [Deb(path) for path in apt.fetch(recipe.packages)]
@@ -134,6 +140,8 @@ def _build(work: Path, recipe: Recipe, progress: Callable[[str], None]) -> Path:
     tree.finish()
     for name, path in own_files().items():
         tree.write(name, path.read_bytes(), 0o755 if is_program(name) else 0o644)
+    tree.write("etc/hostname", f"{recipe.type}\n".encode())
+    tree.write("etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {recipe.type}\n".encode())
     _make_keys(image, tree)
     (tree.path / "usr/sbin/init").symlink_to(f"/{_BUSYBOX}")
     tree.to_ext4(image.disk, recipe.disk_bytes, work)
@@ -154,8 +162,8 @@ def _make_keys(image: Image, tree: Tree) -> None:
     tree.write("root/.ssh/authorized_keys", _public(login, "edgesparse") + b"\n", 0o600)
     (tree.path / "root/.ssh").chmod(0o700)
     tree.write("etc/ssh/ssh_host_ed25519_key", _private(host), 0o600)
-    tree.write("etc/ssh/ssh_host_ed25519_key.pub", _public(host, "virt-aarch64") + b"\n")
-    (image.path / "ssh_host_ed25519_key.pub").write_bytes(_public(host, "virt-aarch64") + b"\n")
+    tree.write("etc/ssh/ssh_host_ed25519_key.pub", _public(host, image.recipe.type) + b"\n")
+    (image.path / "ssh_host_ed25519_key.pub").write_bytes(_public(host, image.recipe.type) + b"\n")
 
 
 def _private(key: Ed25519PrivateKey) -> bytes:

@@ -27,17 +27,19 @@ import psutil
 from edgesparse.boards.types import load_type
 from edgesparse.boards.virt import qemu, tools
 from edgesparse.boards.virt.image import Image
+from edgesparse.boards.virt.recipe import TYPE, load_recipe
 from edgesparse.errors import BoardError, UsageError
 
 if TYPE_CHECKING:
     from edgesparse.boards.inventory import Board
 
-TYPE = "virt-aarch64"
 USER = "root"
 BOOT_S = 240.0
 POWER_OFF_S = 30.0
 _POLL_S = 0.25
+_CONTROL = "control.sock"
 _COMMAND_S = 60.0
+_FILLER = "/var/filler"
 # History of machine.json. A change that an older reader would misread raises the number.
 #   1  first.
 VERSION = 1
@@ -55,7 +57,7 @@ class State:
     started: float
     counting: bool
     network: bool
-    cpu: str = qemu.CPU_MODELS[0]
+    cpu: str
 
 
 class Machine:
@@ -63,10 +65,20 @@ class Machine:
 
     Args:
         directory: where its disk and all that belongs to it lies; the user's own board where None.
+        board_type: an emulated one.
+
+    Raises:
+        UsageError: this type is not emulated.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
-        self.directory = directory or machine_dir()
+    def __init__(self, directory: Path | None = None, board_type: str = TYPE) -> None:
+        self.recipe = load_recipe(board_type)
+        self.directory = directory or machine_dir(board_type)
+
+    @property
+    def type(self) -> str:
+        """Its board type, which is its name too."""
+        return self.recipe.type
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -93,16 +105,16 @@ class Machine:
 
         state = self.running()
         if state is None:
-            raise off()
+            raise self._off()
         return Board(
-            name=TYPE, type=load_type(TYPE), transport="ssh", host="127.0.0.1", user=USER, port=state.port,
+            name=self.type, type=load_type(self.type), transport="ssh", host="127.0.0.1", user=USER, port=state.port,
             identity_file=str(Path(state.image) / "id_ed25519"), known_hosts=str(self._known_hosts),
             counts_instructions=state.counting,
         )  # fmt: skip
 
     @property
     def ssh_config(self) -> Path:
-        """For OpenSSH's own programs: `ssh -F` and `scp -F` this file, host virt-aarch64."""
+        """For OpenSSH's own programs: `ssh -F` and `scp -F` this file, and its type as the host."""
         return self.directory / "ssh_config"
 
     @property
@@ -118,17 +130,18 @@ class Machine:
         """
         state = self.running()
         if state is None:
-            raise off()
+            raise self._off()
         since = time.strftime("%H:%M:%S", time.localtime(state.started))
         how = "counts instructions" if state.counting else f"{qemu.CPUS} CPUs"
         reach = f"-F {shlex.quote(str(self.ssh_config))}"
+        named = "" if self.type == TYPE else f" --type {self.type}"
         return (
-            f"The emulated board {TYPE} runs since {since}: {state.cpu}, {how}, ssh on 127.0.0.1:{state.port}\n"
-            f"  measure:  make deploy BOARD={TYPE}; make bench BOARD={TYPE}\n"
-            f"  log in:   edgesparse virt ssh, or ssh {reach} {TYPE}\n"
-            f"  copy:     scp {reach} FILE {TYPE}:\n"
+            f"The emulated board {self.type} runs since {since}: {state.cpu}, {how}, ssh on 127.0.0.1:{state.port}\n"
+            f"  measure:  make deploy BOARD={self.type}; make bench BOARD={self.type}\n"
+            f"  log in:   edgesparse virt ssh{named}, or ssh {reach} {self.type}\n"
+            f"  copy:     scp {reach} FILE {self.type}:\n"
             f"  console:  {self.console}\n"
-            f"  stop:     edgesparse virt stop"
+            f"  stop:     edgesparse virt stop{named}"
         )
 
     # -- on and off --------------------------------------------------------------------------------------------------
@@ -137,37 +150,42 @@ class Machine:
         self,
         image: Image,
         *,
-        cpu: str = qemu.CPU_MODELS[0],
+        cpu: str | None = None,
         counting: bool = False,
         keep: bool = False,
         network: bool = False,
+        memory_mb: int | None = None,
         progress: Callable[[str], None] = lambda text: None,
     ) -> State:
         """Boot it and wait until one can log in. One that runs is powered off before.
 
         Args:
             image: from `ensure_image`.
-            cpu: one of `CPU_MODELS`.
+            cpu: one of those of its type; the first of them where None.
             counting: let its clock count instructions instead of time.
             keep: go on with the disk as it was left.
             network: let the board reach the network; it can be reached without.
+            memory_mb: how much memory it has; as usual for its type where None.
             progress: told each step.
 
         Raises:
             UsageError: there is no such CPU. BoardError: it does not come up; shows what its console said last.
         """
-        if cpu not in qemu.CPU_MODELS:
-            raise UsageError(f"There is no CPU {cpu!r}.", hint=f"There are {', '.join(qemu.CPU_MODELS)}.")
-        tools.require(build=False)
+        model = self.recipe.machine
+        cpu = cpu or model.cpus[0]
+        if cpu not in model.cpus:
+            raise UsageError(f"{self.type} has no CPU {cpu!r}.", hint=f"There are {', '.join(model.cpus)}.")
+        tools.require(model.program, build=False)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone():
             if self.running():
                 progress("powering off the one that runs")
                 self._power_off(cleanly=keep)
+            port = self._port(keep)
             self._make_disk(image, keep)
             began = time.monotonic()
             progress("booting" + " in counting mode" * counting)
-            process, state = self._launch(image, cpu=cpu, counting=counting, network=network)
+            process, state = self._launch(image, port, cpu=cpu, counting=counting, network=network, memory_mb=memory_mb)
             try:
                 self._write_access(image, state)
                 self._wait_for_login(process, state)
@@ -194,6 +212,80 @@ class Machine:
         if discard:
             shutil.rmtree(self.directory, ignore_errors=True)
         return running
+
+    def power_cut(self) -> None:
+        """Take its power away at once: what it has not given to its disk is lost. `start` with `keep` boots it again.
+
+        Raises:
+            BoardError: it does not run.
+        """
+        state = self.running()
+        process = self._process(state) if state else None
+        if process is None:
+            raise self._off()
+        process.kill()
+        process.wait(POWER_OFF_S)
+
+    def reset(self) -> None:
+        """Press its reset button: it boots again, from the same disk, at the same address. Returns at once.
+
+        Raises:
+            BoardError: it does not run.
+        """
+        with self._control() as control:
+            control.do("set-action", reboot="reset")
+            control.do("system_reset")
+
+    def set_link(self, up: bool) -> None:
+        """Pull its network cable, or put it back.
+
+        Raises:
+            BoardError: it does not run.
+        """
+        with self._control() as control:
+            control.do("set_link", name="net", up=up)
+
+    def slow_link(self, delay_s: float | None) -> None:
+        """Hold back what goes over its network, each time for up to so long; None: no more.
+
+        Raises:
+            BoardError: it does not run, or its link is slow already.
+        """
+        with self._control() as control:
+            if delay_s is None:
+                control.do("object-del", id="slow")
+            else:
+                interval_us = round(delay_s * 1e6)
+                control.do(
+                    "object-add", **{"qom-type": "filter-buffer", "id": "slow", "netdev": "net"}, interval=interval_us
+                )
+
+    def leave_free(self, free_bytes: int) -> None:
+        """Make its disk small: a file takes all of it but so much, at once; what that file took before is given back.
+
+        Raises:
+            BoardError: it does not run, or more is asked for than there is.
+        """
+        from edgesparse.boards.ssh import SshTransport
+
+        script = (
+            f'rm -f {_FILLER}; free=$(($(stat -f -c "%a*%S" /)))\n'
+            f'[ "$free" -ge {free_bytes} ] || {{ echo "$free"; exit 1; }}\n'
+            f"fallocate -l $((free - {free_bytes})) {_FILLER}; sync"
+        )
+        transport = SshTransport(self.board(), connect_timeout_s=_COMMAND_S)
+        try:
+            done = transport.run(["sh", "-c", script], timeout_s=_COMMAND_S)
+        finally:
+            transport.close()
+        if done.returncode:
+            said = done.stdout.decode().strip() or done.stderr.decode(errors="replace").strip()
+            raise BoardError(f"The disk of {self.type} cannot have {free_bytes} bytes free; it has {said}.")
+
+    def _control(self) -> qemu.Control:
+        if self.running() is None:
+            raise self._off()
+        return qemu.Control(self.directory, _CONTROL)
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
@@ -234,19 +326,28 @@ class Machine:
             doing="Making the board's disk", timeout_s=60,
         )  # fmt: skip
 
+    def _port(self, keep: bool) -> int:
+        """A board that is gone on with stays where it was, so that whoever lost it finds it again."""
+        before = self.state()
+        return before.port if keep and before and _is_free(before.port) else _free_port()
+
     def _launch(
-        self, image: Image, *, cpu: str, counting: bool, network: bool
+        self, image: Image, port: int, *, cpu: str, counting: bool, network: bool, memory_mb: int | None
     ) -> tuple[subprocess.Popen[bytes], State]:
-        port = _free_port()
         self.console.unlink(missing_ok=True)
         command = qemu.command(
-            image, disk=self._disk, disk_format="qcow2", console=self.console, ssh_port=port, cpu=cpu,
-            counting=counting, network=network,
+            image, disk=self._disk.absolute(), disk_format="qcow2", console=self.console.absolute(), ssh_port=port,
+            cpu=cpu, counting=counting, network=network, memory_mb=memory_mb, control=_CONTROL,
         )  # fmt: skip
         with (self.directory / "qemu.log").open("wb") as log:
             # A session of its own: the board stays when the terminal goes, and Ctrl-C is not for it.
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.directory,
             )
         try:
             started = psutil.Process(process.pid).create_time()
@@ -273,7 +374,7 @@ class Machine:
             "UserKnownHostsFile": f'"{self._known_hosts}"',
             "StrictHostKeyChecking": "yes",
         }
-        lines = [f"Host {TYPE}", *(f"    {name} {value}" for name, value in options.items())]
+        lines = [f"Host {self.type}", *(f"    {name} {value}" for name, value in options.items())]
         self.ssh_config.write_text("\n".join(lines) + "\n")
 
     def _wait_for_login(self, process: subprocess.Popen[bytes], state: State) -> None:
@@ -315,6 +416,11 @@ class Machine:
             process.kill()
             process.wait(POWER_OFF_S)
 
+    def _off(self) -> BoardError:
+        """What to say when it does not run."""
+        which = "" if self.type == TYPE else f" BOARD={self.type}"
+        return BoardError(f"The emulated board {self.type} is not running.", hint=f"Boot it: make board{which}")
+
     @staticmethod
     def _process(state: State) -> psutil.Process | None:
         """The emulator's process; another one that has got its number since is not taken for it."""
@@ -326,15 +432,21 @@ class Machine:
         return process if same else None
 
 
-def off() -> BoardError:
-    """What to say when it does not run."""
-    return BoardError("The emulated board is not running.", hint="Boot it: make board (edgesparse virt start)")
-
-
-def machine_dir() -> Path:
-    """Where the user's own board is; EDGESPARSE_DATA names another data directory."""
+def machine_dir(board_type: str) -> Path:
+    """Where the user's own board of this type is; EDGESPARSE_DATA names another data directory."""
     root = os.environ.get("EDGESPARSE_DATA")
-    return (Path(root).expanduser() if root else platformdirs.user_data_path("edgesparse")) / "virt"
+    return (Path(root).expanduser() if root else platformdirs.user_data_path("edgesparse")) / "virt" / board_type
+
+
+def _is_free(port: int) -> bool:
+    """Whether nothing listens there."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are just ending do not matter
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _free_port() -> int:

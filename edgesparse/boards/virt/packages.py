@@ -15,7 +15,6 @@ from edgesparse.errors import BoardError
 
 MIRROR_VARIABLE = "EDGESPARSE_DEBIAN_MIRROR"
 PUBLIC_MIRROR = "http://deb.debian.org/debian"
-ARCHITECTURE = "arm64"
 FETCH_S = 600.0
 
 
@@ -41,19 +40,20 @@ class Apt:
     Args:
         directory: where that state lies.
         suite: the Debian release.
+        architecture: as Debian calls it.
         mirror: from `find_mirror`.
     """
 
-    def __init__(self, directory: Path, suite: str, mirror: str) -> None:
-        self.directory, self.mirror = directory, mirror
+    def __init__(self, directory: Path, suite: str, architecture: str, mirror: str) -> None:
+        self.directory, self.mirror, self._architecture = directory, mirror, architecture
         self._config = directory / "apt.conf"
         for name in ("lists/partial", "archives/partial", "kernel"):
             (directory / name).mkdir(parents=True)
         (directory / "status").touch()
         (directory / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {suite} main\n")
         settings = {
-            "APT::Architecture": ARCHITECTURE,
-            "APT::Architectures": ARCHITECTURE,
+            "APT::Architecture": architecture,
+            "APT::Architectures": architecture,
             "APT::Install-Recommends": "false",
             "Acquire::Languages": "none",
             "Dir::State": directory,
@@ -95,7 +95,7 @@ class Apt:
         images = [word for word in depends if word.startswith("linux-image-") and word != name]
         if not images:
             raise BoardError(f"Expected the package {name} to depend on a kernel, found {' '.join(depends)!r:.100}.")
-        self._run("apt-get", "-qq", "download", f"{images[0]}:{ARCHITECTURE}", cwd=self.directory / "kernel")
+        self._run("apt-get", "-qq", "download", f"{images[0]}:{self._architecture}", cwd=self.directory / "kernel")
         return next((self.directory / "kernel").glob("*.deb"))
 
     def _run(self, program: str, *words: str, cwd: Path | None = None) -> str:

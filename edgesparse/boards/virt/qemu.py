@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgesparse.boards.virt.tools import find
+from edgesparse.errors import BoardError
 
 if TYPE_CHECKING:
     from edgesparse.boards.virt.image import Image
 
-PROGRAM = "qemu-system-aarch64"
-# With dot products of bytes, as a Raspberry Pi 5 or an Orin has; without, as a Raspberry Pi 4; small and without.
-CPU_MODELS = ("cortex-a76", "cortex-a72", "cortex-a53")
-MEMORY_MB = 2048
+CONTROL_S = 30.0
 CPUS = 2
 # One CPU, and a clock that goes one nanosecond forward for each instruction. While the CPU sleeps it goes as any clock
 # does: had it to leap to the next timer instead (sleep=off), hours would pass within seconds while a disk or a host is
@@ -32,9 +33,11 @@ def command(
     console: Path,
     append: Sequence[str] = (),
     ssh_port: int | None = None,
-    cpu: str = CPU_MODELS[0],
+    cpu: str | None = None,
     counting: bool = False,
     network: bool = False,
+    memory_mb: int | None = None,
+    control: str | None = None,
 ) -> list[str]:
     """The command line.
 
@@ -43,12 +46,16 @@ def command(
         console: the file that takes what the board prints.
         append: more words for the kernel.
         ssh_port: the port of 127.0.0.1 that leads to the board's sshd; no network at all where None.
-        cpu: one of CPU_MODELS.
+        cpu: one of those of its type; the first of them where None.
         counting: count instructions instead of time.
         network: let the board reach more than its own network, where nobody else is.
+        memory_mb: the board's memory; as usual for its type where None.
+        control: name of the Unix socket in the working directory that takes QEMU's machine protocol; none where None.
     """
+    model = image.recipe.machine
     words = [
-        find(PROGRAM) or PROGRAM, "-M", "virt", "-cpu", cpu, "-m", str(MEMORY_MB),
+        find(model.program) or model.program, "-M", model.model, "-cpu", cpu or model.cpus[0],
+        "-m", str(memory_mb or model.memory_mb),
         *(COUNTING if counting else NOT_COUNTING),
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-kernel", str(image.kernel), "-initrd", str(image.initramfs),
@@ -62,7 +69,53 @@ def command(
         forward = f"hostfwd=tcp:127.0.0.1:{ssh_port}-10.0.2.15:22"
         words += ["-netdev", f"user,id=net,restrict={'off' if network else 'on'},{forward}"]
         words += ["-device", "virtio-net-device,netdev=net"]
+    if control is not None:
+        words += ["-qmp", f"unix:{control},server=on,wait=off"]
     return words
+
+
+class Control:
+    """QEMU's machine protocol: what one does to a board from outside.
+
+    Args:
+        directory, name: where the socket lies, and its name there; a path may be too long for a socket.
+
+    Raises:
+        BoardError: nobody listens there.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(CONTROL_S)
+        try:
+            self._socket.connect(f"/proc/self/fd/{descriptor}/{name}")
+        except OSError as error:
+            self._socket.close()
+            raise BoardError(f"The emulator does not listen on {directory / name}: {error.strerror}.") from None
+        finally:
+            os.close(descriptor)
+        self._lines = self._socket.makefile("rb")
+        self._lines.readline()  # its greeting
+        self.do("qmp_capabilities")
+
+    def do(self, command: str, **arguments: Any) -> None:
+        """One command.
+
+        Raises:
+            BoardError: the emulator refuses it.
+        """
+        self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        while "return" not in (answer := json.loads(self._lines.readline() or b'{"error": {"desc": "it hung up"}}')):
+            if "error" in answer:
+                raise BoardError(f"The emulator refuses {command}: {answer['error']['desc']}.")
+
+    def __enter__(self) -> Control:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.close()
+        self._socket.close()
 
 
 def run_to_end(command: list[str], *, timeout_s: float) -> bool:

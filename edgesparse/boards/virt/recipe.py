@@ -1,4 +1,4 @@
-"""What the image is made of: `devices/virt/`, read."""
+"""What an emulated board is made of: `devices/virt/`, read."""
 
 from __future__ import annotations
 
@@ -9,38 +9,82 @@ from pathlib import Path
 import msgspec
 
 from edgesparse.boards.types import devices_dir
+from edgesparse.errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+# The emulated board that is meant where none is named.
+TYPE = "virt-aarch64"
 # History of how an image is built from its files. A change that makes another image of them raises the number.
 #   1  first.
-BUILDER = 1
+#   2  the host's name is written by the builder; no blocks of the disk are reserved for root, who is its user.
+BUILDER = 2
+
+
+class MachineModel(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What QEMU emulates: its `program`, the machine's `model`, and its CPUs, the usual one first."""
+
+    program: str
+    model: str
+    cpus: list[str]
+    memory_mb: int
 
 
 class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """`image.toml`. `packages` come besides the essential ones; `exclude` are directories that are left out of them;
-    `modules` are loaded by the initramfs."""
+    """`<board type>.toml`. `architecture` and `suite` are Debian's words; `packages` come besides the essential ones;
+    `exclude` are directories that are left out of them; `modules` are loaded by the initramfs."""
 
+    type: str
     version: int
+    architecture: str
     suite: str
     kernel: str
     modules: list[str]
     packages: list[str]
     exclude: list[str]
     disk_bytes: int
+    machine: MachineModel
+
+    @property
+    def key(self) -> str:
+        """Names the image: another recipe, script or builder is another image."""
+        hashed = hashlib.sha256(f"builder {BUILDER}\n".encode())
+        shared = {"recipe": _recipe_file(self.type), "init": files_dir() / "init", **own_files()}
+        for name, path in shared.items():
+            hashed.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return f"{self.type}-{hashed.hexdigest()[:16]}"
 
 
 def files_dir() -> Path:
-    """Where the image's own files are: image.toml, init, and root/ as it lies on the disk."""
+    """Where the images' own files are: a recipe for each type, and for all of them init, and root/ as it lies on the
+    disk."""
     return devices_dir() / "virt"
 
 
-def load_recipe() -> Recipe:
-    """The recipe that comes with edgesparse."""
-    return msgspec.convert(tomllib.loads((files_dir() / "image.toml").read_text(encoding="utf-8")), Recipe)
+def emulated_types() -> list[str]:
+    """The board types that can be emulated."""
+    return sorted(path.stem for path in files_dir().glob("*.toml"))
+
+
+def load_recipe(board_type: str) -> Recipe:
+    """The recipe of a board type.
+
+    Raises:
+        UsageError: this type is not emulated.
+    """
+    if board_type not in emulated_types():
+        raise UsageError(
+            f"There is no emulated board {board_type!r}.", hint=f"There are {', '.join(emulated_types())}."
+        )
+    found = tomllib.loads(_recipe_file(board_type).read_text(encoding="utf-8"))
+    return msgspec.convert({"type": board_type, **found}, Recipe)
+
+
+def _recipe_file(board_type: str) -> Path:
+    return files_dir() / f"{board_type}.toml"
 
 
 def own_files() -> dict[str, Path]:
@@ -52,11 +96,3 @@ def own_files() -> dict[str, Path]:
 def is_program(name: str) -> bool:
     """Whether one of these is run; not told by its mode, which a wheel need not keep."""
     return name.startswith(("etc/board/", "usr/sbin/"))
-
-
-def image_key() -> str:
-    """Names an image: another recipe, script or builder is another image."""
-    hashed = hashlib.sha256(f"builder {BUILDER}\n".encode())
-    for name, path in {"image.toml": files_dir() / "image.toml", "init": files_dir() / "init", **own_files()}.items():
-        hashed.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return hashed.hexdigest()[:16]

@@ -12,7 +12,9 @@ from edgesparse.errors import BoardError
 
 # Program to Debian package; what every Debian has (apt-get, dpkg-deb, mke2fs) tells other systems what is wanted.
 BUILD_TOOLS = {"apt-get": "apt", "dpkg-deb": "dpkg", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
-RUN_TOOLS = {"qemu-system-aarch64": "qemu-system-arm", "qemu-img": "qemu-utils"}
+QEMU_IMG = {"qemu-img": "qemu-utils"}
+# Debian has all of ARM in one package.
+EMULATORS = {"qemu-system-aarch64": "qemu-system-arm", "qemu-system-arm": "qemu-system-arm"}
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SYSTEM_DIRS = ("/usr/sbin", "/sbin")
 
@@ -22,22 +24,22 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_DIRS]))
 
 
-def missing_packages(*, build: bool) -> list[str]:
+def missing_packages(emulator: str = "qemu-system-aarch64", *, build: bool) -> list[str]:
     """The Debian packages that have to be installed first; with `build` also what making the image takes."""
-    wanted = {**RUN_TOOLS, **(BUILD_TOOLS if build else {})}
+    wanted = {emulator: EMULATORS[emulator], **QEMU_IMG, **(BUILD_TOOLS if build else {})}
     packages = [package for program, package in wanted.items() if find(program) is None]
     if build and not KEYRING.is_file():
         packages.append("debian-archive-keyring")
     return list(dict.fromkeys(packages))
 
 
-def require(*, build: bool) -> None:
+def require(emulator: str, *, build: bool) -> None:
     """Make sure that everything is there.
 
     Raises:
         BoardError: something is not; names the line that installs it.
     """
-    if packages := missing_packages(build=build):
+    if packages := missing_packages(emulator, build=build):
         line = f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
         raise BoardError(f"The emulated board needs {', '.join(packages)}.", hint=f"Install what is missing: {line}")
 

@@ -80,7 +80,8 @@ class Tree:
             file.truncate(size_bytes)
         options = "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"
         run(
-            ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-J", "size=16", "-E", options, "-d", self.path, image],
+            ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=16", "-E", options,
+             "-d", self.path, image],
             doing="Making the board's file system", timeout_s=_MAKE_S,
         )  # fmt: skip
         commands = aside / "owners"

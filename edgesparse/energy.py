@@ -1,0 +1,193 @@
+"""Energy from readings of power or of a counter. Pure: numpy arrays in, numbers with their uncertainty out.
+
+Power is integrated by the trapezoid rule over the readings inside a window and the values at its edges, interpolated. A
+counter gives the difference between the edges, interpolated too, with its wraps put right. Idle power, from before and
+after, is taken off; how far the two were apart is part of what is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesparse import stats
+
+Floats = NDArray[np.float64]
+Window = tuple[int, int]
+
+# Readings that a window must hold for its energy to be claimed; the agent prolongs a launch until it does.
+FEWEST_READINGS = 10
+# Where readings are further apart than so many updates, the source did not answer in between.
+_LARGEST_GAP = 5.0
+# Which scope energy is told of where a board has several: the one that holds the most.
+SCOPES = ("wall", "board-input", "soc", "gpu", "rail")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The readings of one channel, in order of time.
+
+    Attributes:
+        t_ns: stamps on the board's monotonic clock.
+        values: watts, or joules of a counter; the same length.
+        counter: whether they are joules.
+        resolution: the smallest step of a value, in its unit.
+        update_s: how often the source renews it.
+        wraps_at: the joules at which a counter starts again.
+    """
+
+    t_ns: NDArray[np.int64]
+    values: Floats
+    counter: bool = False
+    resolution: float = 0.0
+    update_s: float = 0.0
+    wraps_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Joules, and by how much they may be off for the source's resolution and rate alone."""
+
+    joules: float
+    off_by: float
+
+
+def unwrapped(values: Floats, wraps_at: float | None) -> Floats:
+    """A counter's values without its wraps; one that fell without a known range has been set back, and goes on from
+    where it was."""
+    steps = np.diff(values)
+    fell = steps < 0
+    lost = (wraps_at or 0.0) + np.zeros_like(steps) if wraps_at else -steps
+    return np.concatenate([values[:1], values[0] + np.cumsum(np.where(fell, steps + lost, steps))])
+
+
+def joules(trace: Trace, window: Window) -> Amount | None:
+    """What was used within a window.
+
+    Args:
+        window: its beginning and end in nanoseconds, on the readings' clock.
+
+    Returns:
+        None where the readings do not cover the window, or have a gap in it.
+    """
+    begin, end = window
+    time_s, edges = (trace.t_ns - begin) / 1e9, (0.0, (end - begin) / 1e9)
+    if len(time_s) < 2 or time_s[0] > edges[0] or time_s[-1] < edges[1] or end <= begin:
+        return None
+    inside = (time_s > edges[0]) & (time_s < edges[1])
+    if int(inside.sum()) < 1 or _has_gap(time_s, edges, trace.update_s):
+        return None
+    values = unwrapped(trace.values, trace.wraps_at) if trace.counter else trace.values
+    at_edges = np.interp(edges, time_s, values)
+    late_s = min(trace.update_s, edges[1])
+    if trace.counter:
+        speed_w = np.abs(np.diff(values) / np.maximum(np.diff(time_s), 1e-9))
+        near = speed_w[np.clip(np.searchsorted(time_s, edges) - 1, 0, len(speed_w) - 1)]
+        # A counter's step may have been due just before or after either edge.
+        return Amount(float(at_edges[1] - at_edges[0]), trace.resolution + float(near.sum()) * late_s / 2)
+    times = np.concatenate([[edges[0]], time_s[inside], [edges[1]]])
+    watts = np.concatenate([[at_edges[0]], values[inside], [at_edges[1]]])
+    # Where power steps at an edge, the readings around it do not tell when: it may be up to one update off.
+    steps_w = np.abs(np.diff(values))
+    slip = float(steps_w[np.clip(np.searchsorted(time_s, edges) - 1, 0, len(steps_w) - 1)].sum()) * late_s / 2
+    used = float(((watts[1:] + watts[:-1]) / 2 * np.diff(times)).sum())
+    return Amount(used, trace.resolution * edges[1] + slip)  # whether a source rounds or cuts off is not known
+
+
+def _has_gap(time_s: Floats, edges: tuple[float, float], update_s: float) -> bool:
+    first, last = np.searchsorted(time_s, edges[0], "right") - 1, np.searchsorted(time_s, edges[1], "left")
+    apart = np.diff(time_s[first : last + 1])
+    usual = max(update_s, float(np.median(apart)) if len(apart) else 0.0)
+    return bool(len(apart)) and float(apart.max()) > max(_LARGEST_GAP * usual, 1e-3)
+
+
+@dataclass(frozen=True)
+class PerInference:
+    """Energy for one inference.
+
+    Attributes:
+        median_mj: millijoules above idle, the median over launches.
+        interval_mj: 95 % interval over launches, widened by what resolution, rate and baseline leave open; None with
+            too few launches.
+        gross_mj: the same with idle power.
+        launches_mj: of each launch, above idle.
+        power_w: mean power in the windows.
+    """
+
+    median_mj: float
+    interval_mj: tuple[float, float] | None
+    gross_mj: float
+    launches_mj: list[float]
+    power_w: float
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Idle power before and after, in watts; `drift_w` is how far the two are apart, half of it may be either's."""
+
+    watts: float
+    drift_w: float
+    off_by_w: float
+
+
+def idle_power(trace: Trace, windows: Sequence[Window]) -> Idle | None:
+    """Mean power in the windows in which nothing ran. None where no window is covered."""
+    found = [(amount, end - begin) for begin, end in windows if (amount := joules(trace, (begin, end)))]
+    if not found:
+        return None
+    watts = [amount.joules / (length / 1e9) for amount, length in found]
+    off_by = max(amount.off_by / (length / 1e9) for amount, length in found)
+    return Idle(float(np.mean(watts)), max(watts) - min(watts), off_by)
+
+
+def per_inference(trace: Trace, windows: Sequence[tuple[Window, int]], idle: Idle) -> PerInference | None:
+    """Energy above idle of the inferences in some windows.
+
+    Args:
+        windows: of each launch, and how many inferences ran in it.
+        idle: from `idle_power`.
+
+    Returns:
+        None where no window is covered by the readings.
+    """
+    above, gross, off, power = [], [], [], []
+    for (begin, end), count in windows:
+        amount = joules(trace, (begin, end))
+        if amount is None or not count:
+            continue
+        seconds = (end - begin) / 1e9
+        above.append((amount.joules - idle.watts * seconds) / count * 1e3)
+        gross.append(amount.joules / count * 1e3)
+        off.append((amount.off_by + (idle.drift_w / 2 + idle.off_by_w) * seconds) / count * 1e3)
+        power.append(amount.joules / seconds)
+    if not above:
+        return None
+    between = stats.median_interval(above)
+    systematic = max(off)
+    interval = (between[0] - systematic, between[1] + systematic) if between else None
+    return PerInference(float(np.median(above)), interval, float(np.median(gross)), above, float(np.mean(power)))
+
+
+def main_channels(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The channels whose sum is the energy of the board: those of the scope that holds the most, its total alone where
+    it has one. Simulated sources count where there are no others.
+
+    Args:
+        sources: as a run's `sensors_found` record has them.
+
+    Returns:
+        (source, channel) pairs of one source; empty without sensors.
+    """
+    real = [source for source in sources if not source["simulated"]] or list(sources)
+    for scope in SCOPES:
+        for source in real:
+            channels = [channel for channel in source["channels"] if channel["scope"] == scope]
+            if totals := [channel for channel in channels if channel["total"]]:
+                return [(source["source"], totals[0])]
+            if channels:
+                return [(source["source"], channel) for channel in channels]
+    return []

@@ -1,0 +1,116 @@
+"""Golden inputs and outputs for a sparsified file, the parity gate, and the bundle's manifest.
+
+Files run in worker processes only: one that aborts a runtime is an error, and this process never holds the weights of a
+loaded model beside those that it has just written. TensorFlow's runtime is not among those asked: importing it would
+take longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.worker import load_arrays
+from edgesparse.convert import golden
+from edgesparse.convert.building import INPUTS, Exported
+from edgesparse.convert.bundle import DENSE, HostParity
+from edgesparse.convert.flatbuffer import read_model
+from edgesparse.convert.parity import DEADLINE_S, IN_PROCESS, check_all, installed_runtimes, refuse_failed
+from edgesparse.convert.sources import Source
+from edgesparse.errors import ModelError
+from edgesparse.recipe import Recipe, dumps
+from edgesparse.sparsify.writing import Original, Pruned
+
+# For the golden outputs of a file: a large model gets fewer samples.
+GOLDEN_S = 0.1
+
+
+def draw_inputs(directory: Path, original: Original, held_out: Any) -> None:
+    """Write golden inputs: samples of the held-out data, random ones where there is none.
+
+    Raises:
+        ModelError: the data does not have the shape of the model's only input; inputs that cannot be drawn.
+    """
+    (directory / "golden").mkdir()
+    _save(directory / INPUTS, golden.sample_inputs(read_model(directory / original.file), held_out))
+
+
+def run_reference(directory: Path, file: str, original: Original) -> int:
+    """Write the outputs of a file under the reference kernels, and say for how many golden inputs there was time.
+
+    Raises:
+        ModelError: the runtime does not run it.
+    """
+    return asyncio.run(_run_reference(directory, file, original))
+
+
+def describe_variants(directory: Path, recipe: Recipe, original: Original, pruned: Pruned) -> list[Exported]:
+    """The two variants, the file as it came first; writes the recipe beside them."""
+    (directory / "recipes").mkdir()
+    path = f"recipes/{recipe.name}.toml"
+    (directory / path).write_text(dumps(recipe))
+    names, precision = pruned.layer_names, original.precision
+    dense = Source(DENSE, original.file, None, {})
+    source = Source(recipe.name, original.file, recipe, pruned.wishes)
+    return [
+        Exported(dense, original.file, None, _golden(original.file), None, None, names, precision),
+        Exported(source, pruned.file, pruned.twin, _golden(pruned.twin), path, None, names, precision),
+    ]
+
+
+def keep_samples(directory: Path, variants: Sequence[Exported], count: int) -> None:
+    """Keep the first `count` of the golden inputs and outputs."""
+    for path in (INPUTS, *(variant.golden for variant in variants)):
+        _save(directory / path, [array[:count] for array in load_arrays(str(directory / path))])
+
+
+def check(
+    directory: Path, variants: Sequence[Exported], *, keep_going: bool, say: Callable[[str], None]
+) -> list[HostParity]:
+    """The parity gate for the pruned file, of the two variants.
+
+    Raises:
+        ParityError: it does not give its twin's outputs, where the file as it came gives its own.
+    """
+    original, (pruned, *_) = variants[0].checks(), variants[1].checks()
+    runtimes = [each for each in installed_runtimes() if each != IN_PROCESS]
+    rows = check_all(directory, INPUTS, [pruned], say, runtimes=runtimes)
+    if all(row.ok for row in rows):
+        return rows
+    rows += check_all(directory, INPUTS, original, say, runtimes=runtimes)
+    # Where the file as it came does not give its golden outputs either, it is the runtime that differs.
+    differs = {(row.runtime, row.backend): row.reason for row in rows if row.file == original[0].file and not row.ok}
+    for (runtime, backend), reason in differs.items():
+        say(f"as it came, the model fails under {runtime}, backend {backend}: {reason}")
+    if not keep_going:
+        refuse_failed([row for row in rows if (row.runtime, row.backend) not in differs], [pruned, *original])
+    return rows
+
+
+async def _run_reference(directory: Path, file: str, original: Original) -> int:
+    backend = golden.REFERENCE_BACKEND if original.precision in ("float32", "float16") else golden.QUANTISED_BACKEND
+    paths = {"model": file, "inputs": INPUTS, "outputs": _golden(file)}
+    absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
+    message = {"type": "run", **absolute, "backend": backend, "runtime": golden.RUNTIME, "limit_s": GOLDEN_S}
+    async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S) as worker:
+        try:
+            return int((await worker.ask(message))["samples"])
+        except WorkerFailed as failure:
+            what = "the model" if file == original.file else f"its pruned copy {file}"
+            raise ModelError(
+                f"{golden.RUNTIME} does not run {what}: {failure.reason}.", hint="Give a file that this runtime runs."
+            ) from None
+
+
+def _golden(file: str) -> str:
+    return f"golden/{Path(file).stem}.npz"
+
+
+def _save(path: Path, arrays: Sequence[Any]) -> None:
+    np.savez(path, **{str(number): array for number, array in enumerate(arrays)})

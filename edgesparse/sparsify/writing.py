@@ -1,0 +1,134 @@
+"""The files of a sparsified model: as it came, its twin with zeros in dense tensors, and the sparse one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesparse.convert.bundle import DENSE, FLOAT
+from edgesparse.convert.flatbuffer import FlatModel, unpack
+from edgesparse.convert.layers import Wish, kernel_operators
+from edgesparse.convert.packing import pack, write
+from edgesparse.errors import ModelError
+from edgesparse.patterns import parse_pattern
+from edgesparse.recipe import Recipe
+from edgesparse.sparsify.pruning import mapped, write_zeros
+from edgesparse.sparsify.storing import Rewriter, choose_encoding
+from edgesparse.sparsify.weights import Weight, find_weights
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Original:
+    """The file as it came, in the directory of a bundle.
+
+    Attributes:
+        file: relative to the directory; with every weight stored dense.
+        precision: of its weights, as in the manifest.
+    """
+
+    file: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `write_pruned` left in a directory, by names relative to it.
+
+    Attributes:
+        file: the sparse one.
+        twin: its weights stored dense; `file` itself where nothing is stored sparsely.
+        layer_names: the layer behind an operator, by its place among those with a kernel.
+        wishes: what became of each layer.
+    """
+
+    file: str
+    twin: str
+    layer_names: dict[int, str]
+    wishes: dict[str, Wish]
+
+
+def write_original(model: Path, directory: Path, say: Say = lambda text: None) -> Original:
+    """Copy the file `model` into `directory`; what it stores sparsely is stored dense in the copy.
+
+    Raises:
+        ModelError: no .tflite file, or one that cannot be handled.
+    """
+    file = f"{DENSE}.tflite"
+    shutil.copyfile(model, directory / file)
+    with mapped(directory / file) as content:
+        tree, graphs = unpack(str(model), content)
+        if any(buffer.offset > 1 for buffer in tree.buffers or []):
+            raise ModelError(
+                f"{model} keeps its weights behind the flatbuffer, as files over 2 GB do.",
+                hint="Give a file of less than 2 GB.",
+            )
+        every = ((number, tensor) for number, graph in enumerate(graphs) for tensor in graph.tensors)
+        found = [(number, tensor.index) for number, tensor in every if tensor.sparsity]
+        if found:
+            say(f"storing {len(found)} sparse tensors dense")
+            rewriter = Rewriter(tree, graphs)
+            for place in found:
+                rewriter.store_dense(*place)
+            packed = pack(rewriter.finish())
+            (directory / file).unlink()  # what is mapped stays there to be read
+            write(packed, directory / file, model)
+        return Original(file, _precision(graphs))
+
+
+def write_pruned(
+    model: Path, original: Original, recipe: Recipe, directory: Path, say: Say = lambda text: None
+) -> Pruned:
+    """Prune what `write_original` made of `model` by magnitude, in copies beside it.
+
+    Raises:
+        ModelError: weights that are not finite. RecipeError: the recipe prunes no layer.
+    """
+    twin, sparse = f"{recipe.name}.{DENSE}.tflite", f"{recipe.name}.tflite"
+    pattern = parse_pattern(recipe.pattern)
+    with mapped(directory / original.file) as content:
+        graphs = unpack(str(model), content)[1]
+        weights = find_weights(graphs, recipe, pattern)
+        pruned = [weight for weight in weights if not weight.reason]
+        say(f"pruning {len(pruned)} of {len(weights)} layers: {pattern}")
+        shutil.copyfile(directory / original.file, directory / twin)
+        for weight in pruned:
+            write_zeros(
+                directory / twin, content, graphs[weight.graph], weight, pattern, recipe.sparsity_of(weight.name)
+            )
+        names = _layer_names(graphs[0], weights)
+    wishes = {weight.name: Wish(DENSE, weight.reason) for weight in weights}
+    with mapped(directory / twin) as content:
+        tree, graphs = unpack(str(model), content)
+        rewriter = Rewriter(tree, graphs)
+        for weight in pruned:
+            values = graphs[weight.graph].weights(weight.tensor.index)
+            encoding = choose_encoding(weight, values, pattern, fixed=rewriter.fixed)
+            if not encoding.dense:
+                rewriter.store_sparse(weight, values, encoding)
+            wishes[weight.name] = Wish(str(pattern), encoding.reason)
+        if rewriter.changed:
+            write(pack(rewriter.finish()), directory / sparse, model)
+        else:
+            (directory / twin).rename(directory / sparse)
+            twin = sparse
+    return Pruned(sparse, twin, names, wishes)
+
+
+def _layer_names(graph: FlatModel, weights: Sequence[Weight]) -> dict[int, str]:
+    by_buffer = {weight.tensor.buffer: weight.name for weight in weights}
+    constants = [graph.tensors[graph.constant(op.inputs[1]) or 0] for op in kernel_operators(graph)]
+    return {place: by_buffer[tensor.buffer] for place, tensor in enumerate(constants)}
+
+
+def _precision(graphs: Sequence[FlatModel]) -> str:
+    """Of the weights; int8 ones whose operators take floats are "dynamic"."""
+    places = [(graph, op) for graph in graphs for op in kernel_operators(graph)]
+    kinds = [(graph.tensors[graph.constant(op.inputs[1]) or 0].type, graph, op) for graph, op in places]
+    inputs = {graph.tensors[op.inputs[0]].type for kind, graph, op in kinds if kind == "INT8"}
+    if inputs:
+        return "dynamic" if inputs == {"FLOAT32"} else "int8"
+    return FLOAT if any(kind == "FLOAT32" for kind, _, _ in kinds) else "float16"

@@ -1,0 +1,160 @@
+"""`edgesparse boards`: add, list, probe, setup, remove, as a user types them, on a real SSH server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from edgesparse.boards.editing import add_board, remove_board
+from edgesparse.boards.inventory import list_boards, resolve
+from edgesparse.errors import UsageError
+from tests.sshd import Sshd
+
+COMMENTED = """\
+# The lab's boards. Ask Ada before you change one.
+version = 1
+
+[boards.orin]   # behind the window
+type = "jetson-orin"
+host = "10.0.0.5"
+threads = [1, 4]  # never 8
+"""
+
+
+@pytest.fixture
+def inventory() -> Path:
+    path = Path(os.environ["EDGESPARSE_CONFIG"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgesparse.cli", "boards", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_what_the_user_wrote_stays(inventory: Path) -> None:
+    inventory.write_text(COMMENTED)
+    add_board("pi", {"type": "raspberrypi5", "host": "10.0.0.6", "user": "pi", "port": None, "threads": [1]})
+    assert inventory.read_text().startswith(COMMENTED)
+    assert resolve("pi").address == "pi@10.0.0.6"
+    assert [board.name for board in list_boards()] == ["local", "orin", "pi"]
+    remove_board("pi")
+    assert inventory.read_text() == COMMENTED
+
+
+def test_a_first_board_makes_the_file(inventory: Path) -> None:
+    add_board("a b", {"type": "raspberrypi5", "host": "10.0.0.6"})
+    assert inventory.read_text().startswith("version = 1\n")
+    assert resolve("a b").host == "10.0.0.6"
+
+
+def test_what_cannot_be_used_changes_nothing(inventory: Path) -> None:
+    with pytest.raises(UsageError, match="no board type 'toaster'"):
+        add_board("t", {"type": "toaster", "host": "10.0.0.6"})
+    assert not inventory.exists()
+    inventory.write_text(COMMENTED)
+    for name, fields, says in (
+        ("t", {"type": "toaster", "host": "10.0.0.6"}, "no board type"),
+        ("t", {"type": "raspberrypi5", "host": "-o evil"}, "Expected an address"),
+        ("orin", {"type": "raspberrypi5", "host": "10.0.0.6"}, "is in .* already"),
+        ("local", {"type": "raspberrypi5", "host": "10.0.0.6"}, "this machine"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            add_board(name, dict(fields))
+        assert inventory.read_text() == COMMENTED
+    with pytest.raises(UsageError, match="no board 'pi' in "):
+        remove_board("pi")
+    add_board("orin", {"type": "raspberrypi5", "host": "10.0.0.6"}, force=True)
+    assert resolve("orin").type.name == "raspberrypi5"
+
+
+def test_a_file_that_is_no_inventory_is_left_alone(inventory: Path) -> None:
+    inventory.write_text("boards = 3\n")
+    with pytest.raises(UsageError):
+        add_board("pi", {"type": "raspberrypi5", "host": "10.0.0.6"})
+    assert inventory.read_text() == "boards = 3\n"
+
+
+def test_the_whole_life_of_a_board(sshd: Sshd, inventory: Path) -> None:
+    done = cli("add", "loop", "--host", sshd.host, "--python", sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert "loop is a x86-64: it is x86_64" in done.stderr
+    assert resolve("loop").address == sshd.host
+    assert "loop" in cli().stdout and "loop" in cli("list").stdout
+    assert [board["name"] for board in json.loads(cli("--json").stdout)["boards"]] == ["local", "loop"]
+
+    found = json.loads(cli("probe", "loop", "--json").stdout)
+    assert found["facts"]["arch"] == "x86_64"
+    assert found["fits"]["type"] == "x86-64"
+    assert "fits" in cli("probe", "loop").stdout
+
+    assert "nothing to do" in cli("setup", "loop", "--dry-run").stdout
+    assert not (sshd.board_home / "agent").exists()
+    done = cli("setup", "loop")
+    assert done.returncode == 0, done.stderr
+    assert "loop is ready" in done.stderr
+
+    refused = cli("remove", "loop", "--purge")
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert (sshd.board_home / "agent").exists()
+    done = cli("remove", "loop", "--purge", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert not sshd.board_home.exists()
+    assert cli("remove", "loop").returncode == 2
+
+
+def test_a_runtime_is_planned_made_listed_and_removed(sshd: Sshd, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    assert cli("add", "loop", "--host", sshd.host, "--python", str(tmp_path / "bare/bin/python")).returncode == 0
+    planned = json.loads(cli("setup", "loop", "--dry-run", "--json").stdout)
+    assert planned["dry_run"] is True
+    assert {wheel["name"].split("-")[0] for wheel in planned["wheels"]} == {"ai_edge_litert", "numpy", "psutil"}
+    assert planned["needed_bytes"] > sum(wheel["bytes"] for wheel in planned["wheels"])
+    assert not (sshd.board_home / "runtimes").exists()
+    assert "would put: " in cli("setup", "loop", "--dry-run").stdout
+
+    assert cli("setup", "loop").returncode == 0
+    (runtime,) = json.loads(cli("setup", "loop", "--list", "--json").stdout)
+    assert planned["directory"].endswith("/" + runtime["name"])
+    assert any(package.startswith("ai_edge_litert-") for package in runtime["packages"])
+    assert runtime["name"] in cli("setup", "loop", "--list").stdout
+    assert "nothing to do" in cli("setup", "loop", "--dry-run").stdout
+
+    assert cli("setup", "loop", "--remove", "nonsense").returncode == 2
+    assert cli("setup", "loop", "--remove", "../agent").returncode == 2
+    assert cli("setup", "loop", "--remove", runtime["name"]).returncode == 0
+    assert cli("setup", "loop", "--list", "--json").stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["the same wheels", "another wheel"])
+def test_a_board_with_a_network_fetches_its_wheels_itself(sshd: Sshd, tmp_path: Path, damaged: bool) -> None:
+    venv = tmp_path / "pip"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    assert cli("add", "loop", "--host", sshd.host, "--python", str(venv / "bin/python")).returncode == 0
+    planned = {each["name"] for each in json.loads(cli("setup", "loop", "--dry-run", "--json").stdout)["wheels"]}
+    index = tmp_path / "index"  # what the board's pip finds, in place of PyPI
+    index.mkdir()
+    for wheel in platformdirs.user_cache_path("edgesparse").rglob("*.whl"):
+        if wheel.name in planned:
+            shutil.copy(wheel, index)
+    (venv / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {index}\n")
+    if damaged:
+        with zipfile.ZipFile(next(index.glob("psutil*")), "a") as archive:
+            archive.writestr("psutil/evil.py", "")
+    done = cli("setup", "loop")
+    assert done.returncode == 0, done.stderr
+    assert "loop fetches ai_edge_litert==" in done.stderr
+    assert ("putting ai_edge_litert" in done.stderr) is damaged
+    assert not list((sshd.board_home / "runtimes").rglob("evil.py"))
+    assert list((sshd.board_home / "runtimes").glob(".part-*")) == []

@@ -1,0 +1,327 @@
+"""A finished .tflite file, pruned in the flatbuffer: what changes, what stays, and that it still computes the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgesparse import sparsify
+from edgesparse.agent import backends
+from edgesparse.boards.inventory import type_of
+from edgesparse.convert import Bundle, read_bundle
+from edgesparse.convert.flatbuffer import FlatModel, read_model, schema
+from edgesparse.convert.layers import kernel_operators
+from edgesparse.explain import explain
+from edgesparse.patterns import conforms, mask, parse_pattern
+from edgesparse.sparsify import make_recipe
+from tests.kernels.graphs import Graph
+from tests.kernels.models import Maker
+from tests.sparsify import files
+
+PATTERNS = [("unstructured", 0.8), ("16x1", 0.8), ("2x2", 0.8), ("1x4", 0.8), ("2:4", None), ("filter", 0.5)]
+
+
+def write(data: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(data)
+    return path
+
+
+def pruned(
+    data: bytes, tmp_path: Path, pattern: str = "unstructured", sparsity: float | None = 0.8, **how: Any
+) -> Bundle:
+    return sparsify(write(data, tmp_path), make_recipe(pattern, sparsity, **how), tmp_path / "out")
+
+
+def sparse_file(bundle: Bundle) -> FlatModel:
+    return read_model(bundle.file(bundle.manifest.variants[1].file))
+
+
+def kernels(model: FlatModel) -> list[Any]:
+    return [model.weights(op.inputs[1]) for op in kernel_operators(model)]
+
+
+def passes_everywhere(bundle: Bundle) -> bool:
+    """The gate ran the pruned file under both small runtimes and every backend."""
+    rows = bundle.manifest.variants[1].host_parity
+    runtimes = 2 if "tflite-runtime" in bundle.manifest.toolchain else 1
+    return len(rows) == 3 * runtimes and all(row.ok for row in rows)
+
+
+@pytest.mark.parametrize(("pattern", "sparsity"), PATTERNS)
+def test_prunes_the_weakest_and_nothing_else(pattern: str, sparsity: float | None, tmp_path: Path) -> None:
+    before = read_model(files.network())
+    bundle = pruned(files.network(), tmp_path, pattern, sparsity)
+    assert passes_everywhere(bundle)
+    found, layers = sparse_file(bundle), bundle.manifest.variants[1].layers
+    changed = 0
+    for old, new, layer in zip(kernels(before), kernels(found), layers, strict=True):
+        if layer.pattern == "dense":
+            assert np.array_equal(old, new)
+            assert layer.reason
+        else:
+            changed += 1
+            assert np.array_equal(new, old * mask(old, parse_pattern(pattern), sparsity))
+            assert layer.density == np.count_nonzero(new) / new.size
+    assert changed >= 3
+    assert bundle.manifest.variants[1].file.bytes < 0.9 * bundle.manifest.variants[0].file.bytes
+    twin = bundle.manifest.variants[1].twin
+    assert twin is not None
+    for one, other in zip(kernels(read_model(bundle.file(twin))), kernels(found), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_the_original_is_in_the_bundle_untouched(tmp_path: Path) -> None:
+    bundle = pruned(files.network(), tmp_path)
+    assert bundle.file(bundle.variant("dense").file).read_bytes() == files.network()
+    assert read_bundle(bundle.path).id == bundle.id
+
+
+def test_blocks_are_stored_as_blocks_as_large_as_the_kernel_divides_into(tmp_path: Path) -> None:
+    layers = {each.shape: each for each in pruned(files.network(), tmp_path, "16x1").manifest.variants[1].layers}
+    assert layers[24, 3, 3, 16].encoding == "block 8x1"
+    assert layers[48, 1, 1, 24].encoding == "block 16x1"
+    assert layers[64, 48].encoding == "block 16x1"
+    assert layers[10, 64].encoding == "dense"
+    assert "16 outputs, the layer has 10" in layers[10, 64].reason
+
+
+def test_a_tensor_that_would_grow_stays_dense(tmp_path: Path) -> None:
+    """With 15 % zeros, indices take more than the zeros give."""
+    for layer in pruned(files.network(), tmp_path, "unstructured", 0.15).manifest.variants[1].layers:
+        assert layer.bytes <= layer.weights * 4
+        if layer.pattern != "dense":
+            assert layer.encoding == "dense"
+            assert "stored sparsely it would take" in layer.reason
+
+
+def test_only_fully_connected_layers_that_read_blocks_get_the_newer_version(tmp_path: Path) -> None:
+    bundle = pruned(files.network(), tmp_path, "1x4", 0.8)
+    model = sparse_file(bundle)
+    versions = {}
+    for op in model.operators:
+        if op.name == "FULLY_CONNECTED":
+            versions[model.weights(op.inputs[1]).shape] = (op.version, model.tensors[op.inputs[1]].sparsity is not None)
+    assert versions[64, 48] == (8, True)
+    assert versions[10, 64] == ((1, False) if bundle.manifest.variants[1].layers[-1].pattern == "dense" else (8, True))
+    # Under TFLite's own kernels it runs sparse, and XNNPACK leaves it to them.
+    forecast = explain(model, type_of("local")).operators
+    paths = {each.shape: each.paths["builtin"].path for each in forecast}
+    assert paths[64, 48] == "sparse"
+
+
+def test_versions_are_kept_apart(tmp_path: Path) -> None:
+    maker, graph = Maker("dense", False, twin=False), Graph(1, 32)
+    x = graph.fully_connected(graph.input, maker.weights(64, 32, density=1), maker.bias(64))
+    x = graph.fully_connected(x, maker.weights(6, 64, density=1), maker.bias(6))
+    model = sparse_file(pruned(graph.finish(x), tmp_path, "1x4", 0.8, exclude=("weights#2",)))
+    assert [op.version for op in model.operators if op.name == "FULLY_CONNECTED"] == [8, 1]
+
+
+def test_float16_weights_become_sparse_float32_ones_that_compute_the_same(tmp_path: Path) -> None:
+    bundle = pruned(files.network(half=True), tmp_path, "16x1", 0.8)
+    assert passes_everywhere(bundle)
+    model = sparse_file(bundle)
+    stored = [model.tensors[model.constant(op.inputs[1]) or 0] for op in kernel_operators(model)]
+    assert {each.type for each in stored if each.sparsity} == {"FLOAT32"}
+    assert sum(each.sparsity is not None for each in stored) == 3
+    assert not any(op.name == "DENSIFY" and model.tensors[op.inputs[0]].type == "FLOAT16" for op in model.operators)
+    before = read_model(files.network(half=True))
+    for old, new, layer in zip(kernels(before), kernels(model), bundle.manifest.variants[1].layers, strict=True):
+        kept = mask(old, parse_pattern("16x1"), 0.8) if layer.pattern != "dense" else np.ones(old.shape)
+        assert np.array_equal(new, (old * kept).astype(new.dtype))
+
+
+def test_float16_weights_that_would_grow_as_float32_stay(tmp_path: Path) -> None:
+    bundle = pruned(files.network(half=True), tmp_path, "2:4", None)
+    assert passes_everywhere(bundle)
+    *halves, _ = bundle.manifest.variants[1].layers  # the last layer's weights are float32
+    assert {layer.encoding for layer in halves} == {"dense"}
+    assert sum("stored sparsely it would take" in layer.reason for layer in halves) == 3
+
+
+def test_int8_weights_get_zeros_and_stay_dense(tmp_path: Path) -> None:
+    before = read_model(files.int8_network())
+    bundle = pruned(files.int8_network(), tmp_path, "16x4", 0.75)
+    assert passes_everywhere(bundle)
+    variant = bundle.manifest.variants[1]
+    assert (variant.precision, variant.file.bytes) == ("int8", len(files.int8_network()))
+    for op, old, new, layer in zip(
+        kernel_operators(before), kernels(before), kernels(sparse_file(bundle)), variant.layers, strict=True
+    ):
+        if layer.pattern != "dense":
+            scale = np.asarray(before.tensors[op.inputs[1]].scale, np.float32)
+            assert len(scale) == len(old)
+            assert np.array_equal(new, old * mask(old, parse_pattern("16x4"), 0.75, scale))
+            assert layer.encoding == "dense"
+            assert "int8 weights stay dense" in layer.reason
+    assert sum(layer.pattern != "dense" for layer in variant.layers) == 2
+
+
+def test_metadata_signatures_and_attached_files_are_kept(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        model.description = "a description"
+        files.add_metadata(model, "who_trained_it", b"somebody")
+        files.add_signature(model)
+
+    data = files.attach(files.network(change=change), **{"labels.txt": "cat\ndog\n"})
+    bundle = pruned(data, tmp_path, "16x1")
+    for file in bundle.manifest.variants[1].files[:2]:
+        if not file.path.endswith(".tflite"):
+            continue
+        model = schema().ModelT.InitFromPackedBuf(bundle.file(file).read_bytes(), 0)
+        assert model.description == b"a description"
+        (entry,) = model.metadata
+        assert entry.name == b"who_trained_it"
+        assert bytes(model.buffers[entry.buffer].data) == b"somebody"
+        with zipfile.ZipFile(bundle.file(file)) as attached:
+            assert attached.read("labels.txt") == b"cat\ndog\n"
+    runtime, _ = backends.load_runtime("ai-edge-litert")
+    path = str(bundle.file(bundle.manifest.variants[1].file))
+    runner = runtime.Interpreter(model_path=path).get_signature_runner("serving_default")
+    scores = runner(image=np.ones((1, 11, 12, 3), np.float32))["scores"]
+    assert scores.shape == (1, 10)
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "16x1"])
+def test_weights_of_two_operators_are_pruned_once_for_both(pattern: str, tmp_path: Path) -> None:
+    maker, graph = Maker("dense", False, twin=False), Graph(1, 8, 8, 32)
+    weights, bias = maker.weights(32, 3, 3, 32, density=1), maker.bias(32)
+    tensor = graph.weights(weights)
+    x = graph.conv(graph.input, weights, bias, shared=tensor, activation="RELU")
+    x = graph.conv(x, weights, bias, shared=tensor, activation="RELU")
+    # A third one reads a tensor of its own that has the same buffer.
+    x = graph.conv(x, weights, bias)
+    model = graph.graph
+    other = model.operators[-1].inputs[1]
+    model.tensors[other].buffer = model.tensors[tensor].buffer
+    bundle = pruned(graph.finish(x), tmp_path, pattern, first_layer=True)
+    assert passes_everywhere(bundle)
+    expected = weights * mask(weights, parse_pattern(pattern), 0.8)
+    found = kernels(sparse_file(bundle))
+    assert len(found) == 3
+    assert all(np.array_equal(each, expected) for each in found)
+    assert sum(op.name == "DENSIFY" for op in sparse_file(bundle).operators) == 2
+
+
+def test_weights_that_something_else_reads_too_are_left(tmp_path: Path) -> None:
+    maker, graph = Maker("dense", False, twin=False), Graph(1, 32)
+    weights = maker.weights(32, 32, density=1)
+    x = graph.fully_connected(graph.input, weights)
+    x = graph.fully_connected(graph.add(x, x), maker.weights(16, 32, density=1))
+    table = graph.add(graph.graph.operators[0].inputs[1], graph.graph.operators[0].inputs[1])
+    bundle = pruned(graph.finish(x, table), tmp_path)
+    first, second = bundle.manifest.variants[1].layers
+    assert (first.pattern, first.reason, first.density) == ("dense", "it is also read by ADD", 1.0)
+    assert second.pattern == "unstructured"
+    assert passes_everywhere(bundle)
+
+
+def test_graphs_beside_the_main_one_share_the_zeros(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        import copy
+
+        model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
+
+    bundle = pruned(files.network(change=change), tmp_path)
+    assert passes_everywhere(bundle)
+    data = bundle.file(bundle.manifest.variants[1].file).read_bytes()
+    from edgesparse.convert.flatbuffer import unpack
+
+    main, other = unpack("it", data)[1]
+    for one, two in zip(kernels(main), kernels(other), strict=True):
+        assert np.array_equal(one, two)
+    runtime, _ = backends.load_runtime("ai-edge-litert")
+    interpreter = runtime.Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+
+
+@pytest.mark.parametrize("layout", ["csr", "block 4x1", "inputs first"])
+def test_a_sparse_file_is_pruned_further(layout: str, tmp_path: Path) -> None:
+    bundle = pruned(files.network(layout=layout), tmp_path, "unstructured", 0.9)
+    assert passes_everywhere(bundle)
+    model = sparse_file(bundle)
+    before = kernels(read_model(files.network(layout=layout)))
+    for old, new, layer in zip(before, kernels(model), bundle.manifest.variants[1].layers, strict=True):
+        assert new.shape == old.shape
+        if layer.pattern != "dense":
+            assert np.array_equal(new, old * mask(old, parse_pattern("unstructured"), 0.9))
+    dense = read_model(bundle.file(bundle.variant("dense").file))
+    assert not any(tensor.sparsity for tensor in dense.tensors)
+    assert not any(op.name == "DENSIFY" for op in dense.operators)
+    assert sum(op.name == "DENSIFY" for op in model.operators) == 4
+
+
+def test_blocks_that_an_operator_reads_directly_are_pruned_further(tmp_path: Path) -> None:
+    """Twice through: the second time it finds what it made the first time."""
+    once = pruned(files.network(), tmp_path, "1x4", 0.5)
+    data = once.file(once.manifest.variants[1].file).read_bytes()
+    (tmp_path / "again").mkdir()
+    bundle = pruned(data, tmp_path / "again", "1x4", 0.8)
+    assert passes_everywhere(bundle)
+    assert all(conforms(each, parse_pattern("1x4")) for each in kernels(sparse_file(bundle))[-2:-1])
+    dense = read_model(bundle.file(bundle.variant("dense").file))
+    assert [op.version for op in dense.operators if op.name == "FULLY_CONNECTED"] == [1, 1]
+
+
+def test_no_operator_is_put_into_a_file_that_names_them_by_number(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        files.add_metadata(model, "model_control_dependencies", bytes(8))
+
+    bundle = pruned(files.network(change=change), tmp_path)
+    assert not any(op.name == "DENSIFY" for op in sparse_file(bundle).operators)
+    assert any("control dependencies" in layer.reason for layer in bundle.manifest.variants[1].layers)
+    assert bundle.manifest.variants[1].density < 0.4
+
+
+def test_the_same_again_is_reused_and_another_recipe_is_not(tmp_path: Path) -> None:
+    first = pruned(files.network(), tmp_path)
+    assert pruned(files.network(), tmp_path).reused
+    assert pruned(files.network(), tmp_path, "16x1").id != first.id
+
+
+def test_without_tensorflow_and_as_one_json_document(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom edgesparse.cli import main\n"
+        "try:\n    main()\nfinally:\n    assert 'tensorflow' not in sys.modules and 'tf_keras' not in sys.modules"
+    )
+    model, out = write(files.network(), tmp_path), tmp_path / "out"
+    command = [sys.executable, "-c", code, "sparsify", str(model), "--pattern", "16x1", "--sparsity", "0.8"]
+    done = subprocess.run([*command, "--out", str(out), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["id"] == read_bundle(out).id
+    assert [each["name"] for each in found["manifest"]["variants"]] == ["dense", "block-16x1-80"]
+
+
+def test_a_hundred_megabytes_in_a_few_seconds_and_under_three_times_their_size(tmp_path: Path) -> None:
+    maker, graph = Maker("dense", False, twin=False), Graph(1, 2048)
+    x = graph.input
+    for _ in range(6):
+        x = graph.fully_connected(x, maker.weights(2048, 2048, density=1), activation="RELU")
+    model, out = write(graph.finish(x), tmp_path), tmp_path / "out"
+    code = (
+        "import sys, time\nstarted = time.monotonic()\n"
+        "from pathlib import Path\nfrom edgesparse.sparsify import make_recipe\n"
+        "from edgesparse.sparsify.writing import write_original, write_pruned\n"
+        "model, out = Path(sys.argv[1]), Path(sys.argv[2])\nout.mkdir()\n"
+        "write_pruned(model, write_original(model, out), make_recipe('unstructured', 0.8), out)\n"
+        "peak = Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0]\n"
+        "print(time.monotonic() - started, int(peak) * 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model), str(out)], capture_output=True, text=True, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    seconds, peak_bytes = map(float, done.stdout.split())
+    assert model.stat().st_size > 100_000_000
+    assert peak_bytes < 3 * model.stat().st_size
+    assert seconds < 5
