@@ -60,14 +60,15 @@ deploy: setup | $(filter build/demo/bundle,$(BUNDLE))  ## push BUNDLE to BOARD (
 bench: setup | $(filter build/demo/bundle,$(BUNDLE))  ## measure BUNDLE on BOARD and stream the readings back
 	$(EDGESPARSE) bench $(BUNDLE) $(BOARD_ARGS)
 
-report: setup  ## show the last comparison
-	$(EDGESPARSE) report --last
+report: setup  ## show the last comparison, and write it as a page, build/report.html
+	$(EDGESPARSE) report --last --html build/report.html
 
+# ARGS="-k report" takes some of them; ARGS="--reruns 2" tries again what failed.
 test: setup sshd  ## all tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(ARGS)
 
 test-faults: setup sshd  ## what happens when links, agents, disks and boards fail; ends with the table of it
-	$(VENV)/bin/python -m pytest tests/faults
+	$(VENV)/bin/python -m pytest tests/faults $(ARGS)
 
 # The tests of the SSH transport start a real OpenSSH server of their own on a loopback port.
 .PHONY: sshd
