@@ -21,6 +21,14 @@ smaller one of two, doubled for the choice: the sign test of the pairs, which se
 and Mann-Whitney's of the launches, which with few launches can tell large differences more surely than any test of
 pairs (with 6, 0.2 % against 3 %). Where even launches that do not overlap at all could not stand among so many ratios,
 the verdict is "too few launches" and no claim that there is no difference.
+
+**Two runs** were measured at different times, so nothing pairs their launches and nothing cancels. They are compared by
+Mann and Whitney's test of all launches of one against all of the other, and the interval is the test's own: the changes
+that it does not refuse (Moses), around the middle of all quotients (Hodges and Lehmann). It holds a change of all
+launches alike in 95 % of the pairs and more, with 6 launches and whatever the noise. What the launches of a run share,
+such as a warmer room or another layout of memory since boot, neither of the two can show. So the question asked is not
+whether the runs differ but whether they differ by more than the board's noise floor: interval and p-value are widened
+by it.
 """
 
 from __future__ import annotations
@@ -49,6 +57,7 @@ MIN_SAMPLES_P90 = 64
 MIN_SAMPLES_P99 = 662
 
 Verdict = Literal["faster", "slower", "no difference", "too few launches"]
+ChangeVerdict = Literal["less", "more", "no difference", "too few launches"]
 Interval = tuple[float, float]
 
 
@@ -72,6 +81,27 @@ class Ratio:
     p_adjusted: float | None
     launches: int
     verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a figure from one run to another: new over base, above 1 is more.
+
+    Attributes:
+        value: the middle of all quotients of a launch of the new run by one of the base; None where a run has none.
+        interval: 95 % interval of `value`, widened by the noise floor; None with fewer than 6 launches in either.
+        p_value: how well launches that differ by no more than the noise floor would agree with these.
+        p_adjusted: the same among all cells of the two runs (Holm).
+        launches: of the base and of the new run.
+        verdict: "less" or "more" where `interval` leaves 1 out and `p_adjusted` says so too.
+    """
+
+    value: float | None
+    interval: Interval | None
+    p_value: float | None
+    p_adjusted: float | None
+    launches: tuple[int, int]
+    verdict: ChangeVerdict
 
 
 def median_interval(values: ArrayLike) -> Interval | None:
@@ -135,16 +165,74 @@ def decide(ratios: Sequence[Ratio], noise_floor: float = 0.0) -> list[Ratio]:
     Returns:
         The same in the same order, with p_adjusted and verdict.
     """
-    p_values = [ratio.p_value for ratio in ratios if ratio.p_value is not None]
+    adjusted = _holm([ratio.p_value for ratio in ratios])
+    family = sum(ratio.p_value is not None for ratio in ratios)
+    return [
+        ratio if p_adjusted is None else _judged(ratio, p_adjusted, family, noise_floor)
+        for ratio, p_adjusted in zip(ratios, adjusted, strict=True)
+    ]
+
+
+def compare_runs(base: Sequence[float], new: Sequence[float], noise_floor: float = 0.0) -> Change:
+    """Hold a cell of one run against the same cell of another, as if there were no other; `decide_changes` judges
+    several.
+
+    Source: Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd edition, sections 4.1 to 4.3.
+
+    Args:
+        base, new: one positive value per launch, such as its median latency; any order, one unit.
+        noise_floor: by how much the same cell may differ from itself on this board, such as 0.01.
+
+    Returns:
+        The change, with verdict "too few launches" where either run has fewer than MIN_LAUNCHES.
+    """
+    launches = (len(base), len(new))
+    if not all(launches):
+        return Change(None, None, None, None, launches, "too few launches")
+    before, after = np.log(np.asarray(base, float)), np.log(np.asarray(new, float))
+    shifts = np.sort((after[:, None] - before[None, :]).ravel())
+    shift, allowed = float(np.median(shifts)), math.log1p(noise_floor)
+    if min(launches) < MIN_LAUNCHES:
+        return Change(math.exp(shift), None, None, None, launches, "too few launches")
+    beyond = _shifts_beyond(*launches)
+    low, high = float(shifts[beyond]) - allowed, float(shifts[len(shifts) - 1 - beyond]) + allowed
+    # Of all the shifts that the noise floor allows, the nearest one agrees best with these launches.
+    near = math.copysign(allowed, shift)
+    p_value = 1.0 if abs(shift) <= allowed else mann_whitney_p_value(before, after - near)
+    change = Change(
+        math.exp(shift), (math.exp(low), math.exp(high)), p_value, p_value, launches, "no difference"
+    )  # fmt: skip
+    return decide_changes([change])[0]
+
+
+def decide_changes(changes: Sequence[Change]) -> list[Change]:
+    """Judge the changes of all cells of two runs among each other (Holm); the same in the same order."""
+    family = sum(change.p_value is not None for change in changes)
+    judged = []
+    for change, p_adjusted in zip(changes, _holm([each.p_value for each in changes]), strict=True):
+        if p_adjusted is None or change.interval is None:
+            judged.append(change)
+            continue
+        low, high = change.interval
+        verdict: ChangeVerdict = "no difference"
+        if low > 1 or high < 1:
+            if p_adjusted <= 1 - CONFIDENCE:
+                verdict = "more" if low > 1 else "less"
+            elif family * 2 / math.comb(sum(change.launches), change.launches[0]) > 1 - CONFIDENCE:
+                verdict = "too few launches"
+        judged.append(replace(change, p_adjusted=p_adjusted, verdict=verdict))
+    return judged
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Each p-value among all of them; None stays None."""
+    known = sorted(p_value for p_value in p_values if p_value is not None)
     adjusted: dict[float, float] = {}
     highest = 0.0
-    for place, p_value in enumerate(sorted(p_values)):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_value))
+    for place, p_value in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - place) * p_value))
         adjusted.setdefault(p_value, highest)
-    return [
-        ratio if ratio.p_value is None else _judged(ratio, adjusted[ratio.p_value], len(p_values), noise_floor)
-        for ratio in ratios
-    ]
+    return [None if p_value is None else adjusted[p_value] for p_value in p_values]
 
 
 def fewest_launches(ratios: int) -> int:
@@ -211,6 +299,22 @@ def _ways_to_split(ranks: tuple[int, ...], size: int) -> Mapping[int, int]:
             for so_far, count in ways[taken - 1].items():
                 ways[taken][so_far + rank] += count
     return ways[size]
+
+
+@lru_cache(maxsize=256)
+def _shifts_beyond(first: int, other: int) -> int:
+    """How many of the ordered differences of two groups lie outside of the interval on either side: as many as Mann and
+    Whitney's count U stays below with 2.5 %."""
+    total, pairs = first + other, first * other
+    if total > _COUNTED_VALUES:
+        return max(0, math.floor(pairs / 2 - 1.959964 * math.sqrt(pairs * (total + 1) / 12)))
+    least = first * (first + 1)  # the smallest sum of doubled ranks
+    ways = _ways_to_split(tuple(range(2, 2 * total + 2, 2)), first)
+    allowed, below, count = (1 - CONFIDENCE) / 2 * math.comb(total, first), 0, 0
+    while below + ways[least + 2 * count] <= allowed:
+        below += ways[least + 2 * count]
+        count += 1
+    return count - 1
 
 
 def _doubled_ranks(values: NDArray[np.float64]) -> list[int]:
