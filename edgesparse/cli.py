@@ -20,6 +20,7 @@ from edgesparse.commands import (
     models,
     networks,
     prepare,
+    reporting,
     sensitivity,
     virt,
 )
@@ -38,7 +39,7 @@ for command in (
     lottery.lottery,
     measuring.deploy,
     measuring.bench,
-    measuring.report,
+    reporting.report,
     measuring.demo,
     lab.lab,
     doctor.doctor,

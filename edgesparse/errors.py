@@ -13,6 +13,7 @@ EXIT_INPUT_REFUSED = 3
 EXIT_BOARD = 4
 EXIT_PARITY = 5
 EXIT_MEASUREMENT = 6
+EXIT_SLOWER = 7
 EXIT_INTERRUPTED = 130
 
 
@@ -75,3 +76,9 @@ class MeasurementError(EdgesparseError):
     """A run that gave no valid measurement: no cell could be timed, or it was cancelled before it had samples."""
 
     exit_code = EXIT_MEASUREMENT
+
+
+class SlowerThanAllowed(EdgesparseError):
+    """A valid measurement that found what `--fail-if-slower` forbids: a cell that is slower, fails or is missing."""
+
+    exit_code = EXIT_SLOWER

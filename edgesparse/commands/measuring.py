@@ -1,4 +1,4 @@
-"""Commands about runs: deploy, bench, report, demo."""
+"""Commands that measure: deploy, bench, demo."""
 
 from __future__ import annotations
 
@@ -149,32 +149,6 @@ def bench(
         from edgesparse.report.export import require_no_difference
 
         require_no_difference(run.comparison())
-
-
-def report(
-    run: Annotated[
-        str | None, typer.Argument(help="A run's id or directory; the last one where none is given.")
-    ] = None,
-    last: Annotated[bool, typer.Option("--last", help="The last run.")] = False,
-    operators: Annotated[
-        bool, typer.Option("--operators", help="Also list every operator under csr: its kernel, or why it has none.")
-    ] = False,
-    as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the comparison as CSV.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the comparison as a Markdown table.")] = False,
-) -> None:
-    """Show the comparison of a run."""
-    from edgesparse.store import Run, RunRecord
-
-    if run and last:
-        raise UsageError("Expected a run or --last, found both.", hint="Leave one of them out.")
-    found = Run(RunRecord.load(run) if run else RunRecord.last())
-    print_run(found, as_json, as_csv, as_markdown)
-    if operators and not (as_json or as_csv or as_markdown):  # JSON holds them always
-        from edgesparse import console
-        from edgesparse.report.operators import render
-
-        console.data.print(render(found.comparison()))
 
 
 def demo(
