@@ -12,7 +12,7 @@ from edgesparse.quantity import Quantity
 from edgesparse.report.comparing.cells import CellChange, changed_cells
 from edgesparse.report.comparing.settings import Setting, changed_settings, kernels_of, runtime_of
 from edgesparse.report.summary import Comparison
-from edgesparse.store import NoiseFloor, Run, find_noise_floor
+from edgesparse.store import AGAIN, NoiseFloor, Run, find_noise_floor
 from edgesparse.wire import CSR
 
 _MEASURES: dict[Quantity, str] = {"latency": "latency", "instructions": "instructions", "nothing": "no time at all"}
@@ -94,14 +94,14 @@ def _noise_floor(base: Run, new: Run, before: Comparison, after: Comparison) -> 
 
 
 def _same_variants(base: Run, new: Run) -> set[str]:
-    """Whose file has the same content in both; an A/A run's copies are of one file."""
-    hashes = [run.record.spec.get("files", {}) for run in (base, new)]
-    models = [{name: files["model"] for name, files in each.items()} for each in hashes]
-    if not all(models):
-        models = [
-            {variant.name: variant.file.sha256 for variant in run.record.manifest.variants} for run in (base, new)
-        ]
-    return {name for name, sha256 in models[1].items() if models[0].get(name) == sha256}
+    """Whose file has the same content in both; the copies of an A/A run are of one file."""
+    hashes = [{each.name: each.file.sha256 for each in run.record.manifest.variants} for run in (base, new)]
+    copies = {cell["variant"] for run in (base, new) for cell in run.record.spec["cells"]}
+    return {
+        name
+        for name in copies
+        if (file := name.split(AGAIN)[0]) in hashes[0] and hashes[0][file] == hashes[1].get(file)
+    }
 
 
 def _same_backends(base: Run, new: Run, before: Comparison, after: Comparison) -> set[str]:
@@ -151,16 +151,20 @@ def _about_noise(after: Comparison, floor: NoiseFloor | None, cells: list[CellCh
     if told:
         most = max(abs(cell.change.value - 1) for cell in told if cell.change and cell.change.value)
         found.append(
-            f"Of {len(same)} cells with the same file and software in both runs {len(told)} differ, by up to "
+            f"Of {len(same)} cells with the same file and software in both runs {_differ(len(told))}, by up to "
             f"{most:.1%}: that is the board's doing, and the others may differ by as much for the same reason."
         )
     return found
 
 
+def _differ(count: int) -> str:
+    return "one differs" if count == 1 else f"{count} differ"
+
+
 def _apart(hours: float) -> str:
     hours = abs(hours)
     return (
-        f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+        f"{max(1, hours * 60):.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
     )
 
 

@@ -65,7 +65,7 @@ def require_not_slower(compared: RunsCompared, limit: float) -> None:
         first, *others = found.values()
         more = f", and {len(others)} more" if others else ""
         raise SlowerThanAllowed(
-            f"Run {compared.new.run} is worse than {compared.base.run} by more than the {limit:.1%} allowed: "
+            f"Run {compared.new.run} is worse than {compared.base.run}, beyond the {limit * 100:g} % allowed: "
             f"{first}{more}.",
             hint=f"All of it: edgesparse report --compare {compared.base.run} {compared.new.run}",
         )
