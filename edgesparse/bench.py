@@ -19,6 +19,7 @@ from edgesparse.boards.transport import Transport
 from edgesparse.convert.bundle import Bundle, read_bundle
 from edgesparse.errors import MeasurementError, UsageError
 from edgesparse.files import sha256_of
+from edgesparse.report.masks import write_masks
 from edgesparse.stats import fewest_launches
 from edgesparse.store import AGAIN, Run, RunRecord, create_run, keep_noise_floor, new_run_id
 
@@ -99,6 +100,7 @@ def bench(
         record = create_run(
             spec.run, board=describe(board), bundle=bundle, spec=spec.to_message(), owner=spec.owner, aa=aa
         )
+        write_masks(record.path, bundle)
         end = _collect(session, record, on_message, spec, wait=wait)
     return finished(record, end)
 

@@ -12,13 +12,13 @@ from edgesparse.convert.layers import kernel_operators, layer_name
 from edgesparse.errors import BundleError, EdgesparseError
 from edgesparse.lab.result import Form, Measured, PatternResult
 from edgesparse.patterns import NM, Array, Block, Filter, density, parse_pattern
+from edgesparse.report.masks import corner_of
 from edgesparse.regularity import regularity, skippable
 from edgesparse.storage_forms import VALUES, Stored, bsr, csr, decode, filters, n_of_m, plain
 
 BLOCKS = ((2, 2), (4, 1), (16, 1))
 # Outputs that one vector instruction computes at once: 4 floats on NEON, 8 on AVX2, 16 on AVX-512.
 VECTORS = (4, 8, 16)
-CORNER = 64
 DENSE = "dense"
 
 
@@ -127,9 +127,3 @@ def interval_of(accuracy: float, samples: int) -> tuple[float, float]:
 
     found = binomtest(round(accuracy * samples), samples).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
-
-
-def corner_of(kernel: Array) -> list[str]:
-    """The first `CORNER` outputs and inputs of its mask, 1 for what is kept."""
-    flat = kernel.reshape(len(kernel), -1)[:CORNER, :CORNER]
-    return ["".join("1" if value else "0" for value in row) for row in flat != 0]

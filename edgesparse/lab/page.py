@@ -9,6 +9,7 @@ from typing import Any
 
 from edgesparse.lab.conclusions import conclude
 from edgesparse.lab.result import Lab, Measured, PatternResult
+from edgesparse.report.masks import mask_path
 from edgesparse.report.tables import percent
 
 # In units of the drawing, which phones show nearly one to one.
@@ -38,19 +39,6 @@ def render(lab: Lab) -> str:
         form_names=[form.form for form in lab.dense.forms],
     )
     return page.replace(" %", "\u00a0%")  # no line ends between a number and its sign
-
-
-def mask_path(corner: Sequence[str]) -> str:
-    """The kept weights of a mask as an SVG path of unit squares, runs of a row in one rectangle."""
-    parts = []
-    for y, row in enumerate(corner):
-        x = 0
-        while (x := row.find("1", x)) >= 0:
-            end = row.find("0", x)
-            end = len(row) if end < 0 else end
-            parts.append(f"M{x} {y}h{end - x}v1H{x}z")
-            x = end
-    return "".join(parts)
 
 
 def ratio_chart(lab: Lab, backend: str) -> dict[str, Any]:

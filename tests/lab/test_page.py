@@ -11,8 +11,9 @@ import pytest
 
 from edgesparse.errors import RecipeError
 from edgesparse.lab import make_recipes
-from edgesparse.lab.page import mask_path, ratio_chart, render
+from edgesparse.lab.page import ratio_chart, render
 from edgesparse.lab.result import Lab
+from edgesparse.report.masks import mask_path
 from tests.lab.labs import make_lab
 
 VOID = {"meta", "link", "br", "img", "path", "line", "circle"}
