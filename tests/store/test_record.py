@@ -149,8 +149,8 @@ def test_a_directory_without_a_run_is_refused(run: RunRecord, tmp_path: Path) ->
 
 
 def test_another_version_is_refused(run: RunRecord) -> None:
-    (run.path / store.RUN).write_text(json.dumps({**run.about, "version": 2}))
-    with pytest.raises(UsageError, match="has version 2; this edgesparse reads version 1"):
+    (run.path / store.RUN).write_text(json.dumps({**run.about, "version": 3}))
+    with pytest.raises(UsageError, match="has version 3; this edgesparse reads versions 1 to 2"):
         RunRecord.load(run.id)
 
 

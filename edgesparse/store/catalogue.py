@@ -1,0 +1,107 @@
+"""What there is to know of all runs without reading their records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from edgesparse.errors import UsageError
+from edgesparse.quantity import Quantity, quantity_of
+from edgesparse.store.journal import last_record
+from edgesparse.store.paths import JOURNAL, READABLE, RUN, Record, runs_dir
+from edgesparse.store.place import Place
+from edgesparse.store.record import is_packed, runs_here
+
+UNFINISHED = "unfinished"
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run, as its run.json has it.
+
+    Attributes:
+        status: "finished", "failed", "cancelled", "unfinished" where the board's last word is not here, or "unreadable"
+            with the reason.
+        form: "journal" or "packed".
+        where: "here", or "store" for what only the store has.
+        samples: timed inferences; None while the run is a journal, where they are not counted.
+        about: its run.json; empty where that is unreadable.
+    """
+
+    run: str
+    created: str
+    status: str
+    reason: str
+    form: Literal["journal", "packed"]
+    where: Literal["here", "store"]
+    samples: int | None
+    about: Record
+
+    @property
+    def board(self) -> Record:
+        """Of the board: name, type, transport, host, address, emulated; empty where unreadable."""
+        return dict(self.about.get("board", {}))
+
+    @property
+    def bundle(self) -> Record:
+        """Of the bundle: id, name; empty where unreadable."""
+        return dict(self.about.get("bundle", {}))
+
+    @property
+    def measured(self) -> Quantity:
+        """What its board's clock counts."""
+        return quantity_of(self.board)
+
+    def to_dict(self) -> Record:
+        """As JSON types, and as the row of `runs`."""
+        spec = self.about.get("spec", {})
+        return {
+            "run": self.run, "created": self.created or None, "status": self.status, "reason": self.reason,
+            "board": self.board.get("name"), "board_type": self.board.get("type"),
+            "transport": self.board.get("transport"), "host": self.board.get("host"),
+            "emulated": self.board.get("emulated"), "measured": self.measured if self.about else None,
+            "bundle": self.bundle.get("name"), "bundle_id": self.bundle.get("id"), "owner": self.about.get("owner"),
+            "edgesparse": self.about.get("edgesparse"), "runtime": spec.get("runtime"),
+            "runtime_version": spec.get("runtime_version"), "aa": self.about.get("aa", False),
+            "cells": len(spec.get("cells", ())), "samples": self.samples, "form": self.form, "where": self.where,
+        }  # fmt: skip
+
+
+def entries() -> list[Entry]:
+    """Every run, here and in the store, oldest first; one that is in both is the one here.
+
+    Raises:
+        UsageError: the store cannot be read.
+    """
+    place = Place.chosen()
+    found = {run: _entry(run, content, "store") for run, content in (place.abouts() if place else {}).items()}
+    for run in runs_here():
+        try:
+            found[run] = _entry(run, (runs_dir() / run / RUN).read_bytes(), "here")
+        except FileNotFoundError:  # moved to the store, or removed, since it was listed
+            continue
+    return [found[run] for run in sorted(found)]
+
+
+def find_entry(run: str) -> Entry | None:
+    """The entry of a run that is here or in the store."""
+    return next((entry for entry in entries() if entry.run == run), None)
+
+
+def _entry(run: str, content: bytes, where: Literal["here", "store"]) -> Entry:
+    try:
+        about = json.loads(content)
+        version = about["version"]
+        if version not in READABLE:
+            raise UsageError(f"{RUN} has version {version!r}")
+        created, packed = about["created"], about["packed"] if is_packed(about) else None
+    except (ValueError, KeyError, TypeError, UsageError) as error:
+        return Entry(run, "", UNREADABLE, str(error) or "no run.json", "journal", where, None, {})
+    if packed:
+        return Entry(run, created, packed["status"], packed["reason"], "packed", where, packed["samples"], about)
+    last = last_record(runs_dir() / run / JOURNAL) or {}
+    ended = last.get("type") == "finished"
+    status, reason = (last["status"], last["reason"]) if ended else (UNFINISHED, "")
+    return Entry(run, created, status, reason, "journal", where, None, about)

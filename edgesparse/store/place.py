@@ -1,0 +1,247 @@
+"""Where runs that have ended are kept: EDGESPARSE_STORE, a directory or any URL that fsspec opens; else they stay where
+they were collected.
+
+A run is whole in a store once its run.json is there, which is put there last. What was fetched from another machine is
+kept under `<data>/fetched`, up to CACHE_BYTES.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgesparse.errors import UsageError
+from edgesparse.files import replacing, sha256_of
+from edgesparse.store.paths import JOURNAL, PART, RUN, data_dir, runs_dir, sync_dir
+
+VARIABLE = "EDGESPARSE_STORE"
+CACHE_BYTES = 1 << 30
+# A run that is being removed here; nobody lists it.
+_GONE = ".gone-"
+
+
+class Place:
+    """A store of packed runs.
+
+    Args:
+        url: a directory, or a URL that fsspec opens.
+
+    Raises:
+        UsageError: what opens such URLs is not installed, or there is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)  # as it may be shown
+        self._fs, self._root = _open(url)
+        protocols = self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
+        self._local = Path(self._root) if "file" in protocols else None
+        self._cache = data_dir() / "fetched" / hashlib.sha256(url.encode()).hexdigest()[:12]
+
+    @classmethod
+    def chosen(cls) -> Place | None:
+        """The one that EDGESPARSE_STORE names; None where runs stay in `runs_dir`."""
+        url = os.environ.get(VARIABLE)
+        if not url:
+            return None
+        place = cls(url)
+        return None if place._local and place._local.resolve() == runs_dir().resolve() else place
+
+    def ids(self) -> list[str]:
+        """The runs that are whole there."""
+        return [path.split("/")[-2] for path in self._runs()]
+
+    def abouts(self) -> dict[str, bytes]:
+        """Every run's run.json, by its id."""
+        found, kept = {}, self._cache / "abouts"
+        missing: dict[str, Path] = {}
+        for path, info in self._runs().items():
+            aside = (
+                kept / f"{path.split('/')[-2]}-{info.get('size')}-{info.get('ETag') or info.get('mtime') or ''}.json"
+            )
+            if not self._local and aside.is_file():
+                found[path.split("/")[-2]] = aside.read_bytes()
+            else:
+                missing[path] = aside
+        with self._reached("read"):
+            read = self._fs.cat(list(missing)) if missing else {}
+        for path, content in read.items():
+            path = path if path in missing else next(each for each in missing if path.endswith(each.lstrip("/")))
+            found[path.split("/")[-2]] = content
+            if not self._local:
+                kept.mkdir(parents=True, exist_ok=True)
+                missing[path].write_bytes(content)
+        return found
+
+    def has(self, run: str) -> bool:
+        """Whether a run is whole there."""
+        with self._reached("read"):
+            self._fs.invalidate_cache()
+            return bool(self._fs.exists(self._at(run, RUN)))
+
+    def fetch(self, run: str) -> Path:
+        """A directory with a whole run that is there: its own, where that is on this machine."""
+        if self._local:
+            return self._local / run
+        kept = self._cache / run
+        with self._reached("read"):
+            about = self._fs.cat_file(self._at(run, RUN))
+            if kept.is_dir() and (kept / RUN).read_bytes() == about:
+                kept.touch()
+                return kept
+            with replacing(kept) as aside:
+                for path in self._fs.find(self._at(run)):
+                    name = path.split(f"/{run}/", 1)[1]
+                    if not name.startswith(PART):
+                        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                        self._fs.get_file(path, str(aside / name))
+        return kept
+
+    def take(self, path: Path) -> Path:
+        """Move a packed run there: every file, run.json last; here it goes once all there reads as it was written.
+
+        Args:
+            path: its directory.
+
+        Returns:
+            Where it is to be read from now on.
+
+        Raises:
+            UsageError: the store cannot be written, or gives back something else; the run is left where it is.
+        """
+        run = path.name
+        names = [name for name in files_of(path) if name != RUN]
+        with self._reached("written"):
+            self._fs.invalidate_cache()
+            if not self._is_same(path, run, [*names, RUN]):
+                self._put(path, run, names)
+            self._fs.invalidate_cache()
+            same = self._is_same(path, run, [*names, RUN])
+        if not same:
+            raise UsageError(
+                f"The store {self.url} does not give back run {run} as it was put there; it is kept in {path}.",
+                hint=f"Once the store is well: edgesparse runs pack {run}",
+            )
+        if self._local:
+            remove_here(path)
+            return self._local / run
+        kept = self._cache / run
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(kept)
+        self.prune(keep=run)
+        return kept
+
+    def remove(self, run: str) -> None:
+        """Remove a run from there, its run.json first."""
+        with self._reached("written"):
+            self._fs.rm_file(self._at(run, RUN))
+            self._fs.rm(self._at(run), recursive=True)
+        shutil.rmtree(self._cache / run, ignore_errors=True)
+
+    def prune(self, keep: str = "") -> None:
+        """Remove what was fetched longest ago where it has become too much."""
+        runs = sorted(
+            (each for each in self._cache.glob(f"*/{RUN}") if each.parent.name != keep),
+            key=lambda each: each.parent.stat().st_mtime,
+        )
+        sizes = {each: sum(file.stat().st_size for file in each.parent.rglob("*") if file.is_file()) for each in runs}
+        total = sum(sizes.values())
+        for each in runs:
+            if total <= CACHE_BYTES:
+                return
+            total -= sizes[each]
+            shutil.rmtree(each.parent, ignore_errors=True)
+
+    def _runs(self) -> dict[str, dict[str, Any]]:
+        with self._reached("read"):
+            self._fs.invalidate_cache()
+            found: dict[str, dict[str, Any]] = self._fs.glob(f"{self._root}/*/{RUN}", detail=True)
+        return {path: info for path, info in found.items() if not path.split("/")[-2].startswith(".")}
+
+    def _put(self, path: Path, run: str, names: list[str]) -> None:
+        if self._fs.exists(self._at(run, RUN)):  # another one of this name, or an older form: no longer whole from here
+            self._fs.rm_file(self._at(run, RUN))
+        self._fs.makedirs(self._at(run), exist_ok=True)
+        for name in names:
+            self._put_file(path / name, self._at(run, name))
+        self._put_file(path / RUN, self._at(run, f"{PART}{RUN}"))
+        # A rename, or where there is none a copy that is there when it is whole.
+        self._fs.mv(self._at(run, f"{PART}{RUN}"), self._at(run, RUN))
+        if self._local:
+            sync_dir(self._local / run)
+            sync_dir(self._local)
+
+    def _put_file(self, source: Path, target: str) -> None:
+        self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        self._fs.put_file(str(source), target)
+        if self._local:
+            with Path(target).open("rb") as file:
+                os.fsync(file.fileno())
+
+    def _is_same(self, path: Path, run: str, names: list[str]) -> bool:
+        """Whether all of a run is there, byte for byte."""
+        return all(
+            self._fs.exists(self._at(run, name))
+            and hashlib.sha256(self._fs.cat_file(self._at(run, name))).hexdigest() == sha256_of(path / name)
+            for name in reversed(names)
+        )
+
+    def _at(self, *names: str) -> str:
+        return "/".join([self._root.rstrip("/"), *names])
+
+    @contextmanager
+    def _reached(self, done: str) -> Iterator[None]:
+        """What a file system of fsspec may raise is its own affair; here it is one sentence."""
+        try:
+            yield
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"The store {self.url} cannot be {done} ({type(error).__name__}: {error}).",
+                hint=f"{VARIABLE} says where it is; without it runs are in {runs_dir()}.",
+            ) from error
+
+
+def files_of(path: Path) -> list[str]:
+    """The names of all files of a run, those in directories with a slash; without its journal and half-written ones."""
+    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    return [name for name in names if name != JOURNAL and not name.startswith(PART)]
+
+
+def remove_here(path: Path) -> None:
+    """Remove a run's directory, which stops being a run at once."""
+    gone = path.with_name(f"{_GONE}{path.name}")
+    path.rename(gone)
+    for each in path.parent.glob(f"{_GONE}*"):  # those that a kill left, too
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """The file system and the path of a URL."""
+    import fsspec
+    from fsspec.registry import known_implementations
+
+    protocol = url.split("://", 1)[0].split("::")[-1] if "://" in url else "file"
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).expanduser().absolute()))
+    except ImportError:
+        module = known_implementations.get(protocol, {}).get("class", "").split(".")[0]
+        needs = known_implementations.get(protocol, {}).get("err", "").rstrip(".")
+        package = module if module and module != "fsspec" else f"fsspec[{protocol}]"
+        raise UsageError(
+            f"Expected what opens {protocol}:// for {VARIABLE}, found it not installed ({needs or package}).",
+            hint=f"Install it: pip install {package}",
+        ) from None
+    except ValueError as error:
+        raise UsageError(
+            f"Expected a directory or a URL that fsspec opens as {VARIABLE}, found {protocol}:// ({error}).",
+            hint="Such as /data/runs, s3://bucket/runs or sftp://host/runs.",
+        ) from None
+    return found
