@@ -21,7 +21,7 @@ from edgesparse.errors import MeasurementError, UsageError
 from edgesparse.files import sha256_of
 from edgesparse.report.masks import write_masks
 from edgesparse.stats import fewest_launches
-from edgesparse.store import AGAIN, Run, RunRecord, create_run, keep_noise_floor, new_run_id
+from edgesparse.store import AGAIN, Run, RunRecord, create_run, keep_noise_floor, new_run_id, try_to_put_away
 
 # How long a board keeps a run for a host that has gone.
 LINGER_S = wire.RunSpec.linger_s
@@ -79,7 +79,7 @@ def bench(
         linger_s: how long the board keeps the run, in line or measured, when nobody follows it.
         interval_target: stop once every median's 95 % interval is within this share of it.
         progress: told each step.
-        on_message: given each message of the run as it arrives.
+        on_message: given `planned` with the run's id and spec, then each message of the run as it arrives.
         reach: opens a transport to a board.
 
     Returns:
@@ -122,6 +122,7 @@ def attach(
     """
     record = RunRecord.load(run) if run else RunRecord.last()
     if record.finished:
+        try_to_put_away(record, progress)
         return Run(record)
     board = resolve(record.board["name"], host=record.board.get("address"))
     with BoardSession(board, reach, progress) as session:
@@ -270,7 +271,11 @@ def _collect(
             record.append([message["record"]])
         on_message(message)
 
-    return Following(session, record.id, record.last_seq, keep, wait=wait).carry_out(spec)
+    on_message({"type": "planned", "run": record.id, "spec": record.spec})
+    try:
+        return Following(session, record.id, record.last_seq, keep, wait=wait).carry_out(spec)
+    finally:  # a run that was cancelled has ended, too
+        try_to_put_away(record, session.progress)
 
 
 def finished(record: RunRecord, end: wire.Message) -> Run:

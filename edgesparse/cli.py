@@ -23,6 +23,7 @@ from edgesparse.commands import (
     reporting,
     sensitivity,
     virt,
+    watching,
 )
 from edgesparse.commands.options import make_group
 from edgesparse.errors import EdgesparseError
@@ -39,6 +40,7 @@ for command in (
     lottery.lottery,
     measuring.deploy,
     measuring.bench,
+    watching.watch,
     reporting.report,
     measuring.demo,
     lab.lab,

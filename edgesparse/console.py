@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from statistics import median
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,11 +13,8 @@ from rich.console import Console
 
 from edgesparse import wire
 from edgesparse.errors import EdgesparseError
-from edgesparse.quantity import Quantity, millions
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from edgesparse.prune import EpochDone
 
 PIPE_COLUMNS = 140
@@ -83,136 +78,6 @@ class PushView:
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
-
-
-# How often a long launch is told of where there is no terminal.
-_SLICE_LINES_NS = 30_000_000_000
-
-
-class RunView:
-    """A run as it goes on: a bar on a terminal, a line per round elsewhere.
-
-    Args:
-        title: what is measured where.
-
-    Attributes:
-        quantity: what the board's clock counts; an emulated board's times are not shown.
-        most_rounds: how many there will be at most, where that is known.
-    """
-
-    def __init__(self, title: str) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("· {task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
-        self._task: TaskID = self._progress.add_task(title, total=None, detail="")
-        self._cells: set[str] = set()
-        self._latest: dict[str, str] = {}
-        self._slices_since: dict[str, int] = {}
-        self._round = 0
-        self._done = 0
-        self.quantity: Quantity = "latency"
-        self.most_rounds: int | None = None
-
-    def __enter__(self) -> RunView:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def __call__(self, message: wire.Message) -> None:
-        """Take one message of the run."""
-        if message["type"] == "place":
-            self._on_place(message)
-        elif message["type"] == "record":
-            record = message["record"]
-            handler = getattr(self, f"_on_{record['type']}", None)
-            if handler:
-                handler(record)
-
-    @staticmethod
-    def _on_place(message: wire.Message) -> None:
-        if place := message.get("place"):
-            runs = "1 run is" if place == 1 else f"{place} runs are"
-            say(f"{runs} before this one; waiting for {message['wait_s']:.0f} s at most")
-        elif message.get("held_by"):
-            say(f"{message['held_by']} measures on this machine; waiting")
-
-    def _on_check(self, record: wire.Message) -> None:
-        if record["status"] == "ok":
-            self._cells.add(record["cell"])
-            self._progress.update(self._task, detail=f"checked {record['cell']}")
-        else:
-            say(f"{record['cell']} fails its check and is not timed: {record['reason']}")
-
-    def _on_samples(self, record: wire.Message) -> None:
-        if record["round"] != self._round:
-            self._end_round()
-            self._round = record["round"]
-        self._done += 1
-        self._latest[record["cell"]] = self._measured(record["latency_ns"])
-        total = len(self._cells) * self.most_rounds if self.most_rounds else None
-        detail = f"round {self._round + 1}  {record['cell']}  {self._latest[record['cell']]} {self._unit}"
-        self._progress.update(self._task, completed=self._done, total=total, detail=detail)
-
-    def _on_slice(self, record: wire.Message) -> None:
-        begin_ns, end_ns = record["window_ns"]
-        cell = record["cell"]
-        since_ns = self._slices_since.setdefault(cell, begin_ns)
-        shown = f"{cell}  {(end_ns - since_ns) / 1e9:.0f} s  {self._measured(record['latency_ns'])} {self._unit}"
-        self._progress.update(self._task, detail=shown)
-        step = (end_ns - since_ns) // _SLICE_LINES_NS
-        if not talk.is_terminal and step > (begin_ns - since_ns) // _SLICE_LINES_NS:
-            say(shown)
-
-    @staticmethod
-    def _on_cooled_down(record: wire.Message) -> None:
-        if record["waited_s"] >= 1:
-            again = "" if record["reached"] else ", and is still warmer than at first"
-            say(f"the board cooled down for {record['waited_s']:.0f} s before {record['cell']}{again}")
-
-    @staticmethod
-    def _on_sensors_found(record: wire.Message) -> None:
-        if names := [source["source"] for source in record["sources"]]:
-            say(f"reading power beside the workers: {', '.join(names)}")
-        elif record["reason"]:
-            say(f"no power is read: {record['reason']}")
-
-    @staticmethod
-    def _on_tuned(record: wire.Message) -> None:
-        before = ", ".join(sorted(set(record["before"].values())))
-        say(f"governor {record['governor']} for this run; {before} is put back after it")
-
-    def _on_cell_failed(self, record: wire.Message) -> None:
-        self._cells.discard(record["cell"])
-        say(f"{record['cell']} failed in round {record['round'] + 1} ({record['kind']}): {record['reason']}")
-
-    def _on_stopped(self, record: wire.Message) -> None:
-        self._end_round()
-        say(f"stopped: {record['reason']}; {record['detail']}" if record["detail"] else f"stopped: {record['reason']}")
-
-    def _end_round(self) -> None:
-        if not talk.is_terminal and self._latest:
-            medians = ", ".join(f"{cell} {value}".rstrip() for cell, value in self._latest.items())
-            say(f"round {self._round + 1}{', ' * bool(self._unit)}{self._unit}: {medians}")
-        self._latest = {}
-
-    @property
-    def _unit(self) -> str:
-        return {"latency": "ms", "instructions": "million instructions", "nothing": ""}[self.quantity]
-
-    def _measured(self, samples_ns: list[int]) -> str:
-        if self.quantity == "latency":
-            return f"{median(samples_ns) / 1e6:.3f}"
-        return millions(min(samples_ns)) if self.quantity == "instructions" else ""
 
 
 class FleetView:

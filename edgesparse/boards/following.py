@@ -21,13 +21,25 @@ class Following:
         have: the number of the last record that is here already.
         on_message: given each `record`, and each change of `place` in line.
         wait: False to be refused where the board is not free at once.
+        only_looking: interrupting leaves the run alone, and no agent is started where one has gone.
     """
 
-    def __init__(self, session: BoardSession, run: str, have: int, on_message: OnMessage, *, wait: bool = True) -> None:
+    def __init__(
+        self,
+        session: BoardSession,
+        run: str,
+        have: int,
+        on_message: OnMessage,
+        *,
+        wait: bool = True,
+        only_looking: bool = False,
+    ) -> None:
         self.session, self.run, self.have, self.on_message, self.wait = session, run, have, on_message, wait
+        self._only_looking = only_looking
 
     def carry_out(self, spec: wire.RunSpec | None = None) -> wire.Message:
-        """Submit the spec where one is given, then collect to the end. Interrupting frees the board of the run.
+        """Submit the spec where one is given, then collect to the end. Interrupting frees the board of the run, unless
+        this is only looking.
 
         Returns:
             The agent's `end` message: status and reason.
@@ -38,7 +50,8 @@ class Following:
         try:
             return self._to_end(spec)
         except KeyboardInterrupt:
-            self._cancel()
+            if not self._only_looking:
+                self._cancel()
             raise
 
     def _to_end(self, spec: wire.RunSpec | None) -> wire.Message:
@@ -53,7 +66,7 @@ class Following:
                             return message
                         self._take(message)
             except LinkLost:
-                self.session.reconnect()
+                self.session.reconnect(start=not self._only_looking)
 
     def _take(self, message: wire.Message) -> None:
         self.on_message(message)

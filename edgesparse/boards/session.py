@@ -286,13 +286,16 @@ class BoardSession:
     def _zipapp(self) -> str:
         return f"{self.home}/agent/{agent_zipapp()[1]}.pyz"
 
-    def reconnect(self) -> None:
+    def reconnect(self, *, start: bool = True) -> None:
         """Reach the board anew after the link was lost, for up to two minutes, and see that its agent runs.
+
+        Args:
+            start: start it where it does not; else it is only asked whether it does.
 
         Raises:
             BoardError: it stays out of reach.
         """
-        self._reach_again(then=self.start_agent)
+        self._reach_again(then=self.start_agent if start else lambda: self.link().close())
 
     def _reach_again(self, then: Callable[[], None] = lambda: None) -> None:
         self._leave()

@@ -33,11 +33,12 @@ def lab(
     from edgesparse.bench import describe
     from edgesparse.boards.inventory import resolve
     from edgesparse.lab import PAGE_FILE, ROUNDS
+    from edgesparse.live import RunView
     from edgesparse.quantity import quantity_of
     from edgesparse.report.lab import render
 
     where = resolve(board, host=host)
-    with console.RunView(f"measuring on {where.name}") as view:
+    with RunView(f"measuring on {where.name}") as view:
         view.quantity, view.most_rounds = quantity_of(describe(where)), rounds
         found = lab(
             out, where, sparsity=sparsity, epochs=epochs, rounds=(min(rounds, ROUNDS[0]), rounds),

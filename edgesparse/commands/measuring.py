@@ -109,6 +109,7 @@ def bench(
     from edgesparse.bench import attach as attach_to
     from edgesparse.bench import describe, effort
     from edgesparse.boards.inventory import resolve
+    from edgesparse.live import RunView
     from edgesparse.quantity import quantity_of
     from edgesparse.store import RunRecord
 
@@ -127,10 +128,11 @@ def bench(
             tune=tune, sustained_s=seconds(sustained) if sustained else 0.0, wait=wait, linger_s=linger,
         )  # fmt: skip
         return
-    with console.RunView(f"measuring on {board}") as view:
+    with RunView(f"measuring on {board}") as view:
         if attach is not None:
             record = RunRecord.last() if attach == "last" else RunRecord.load(attach)
             view.quantity = quantity_of(record.board)
+            view.catch_up(record.id, record.spec, record.records())
             run = attach_to(record.id, progress=console.say, on_message=view, reach=how)
         elif bundle is None:
             raise UsageError("Expected a bundle's directory, found none.", hint="edgesparse bench BUNDLE --board BOARD")

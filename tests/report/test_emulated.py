@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from edgesparse import console as talking
+from edgesparse.live import RunView
 from edgesparse.quantity import NO_LATENCY, millions, quantity_of
 from edgesparse.report.export import to_csv, to_json, to_markdown
 from edgesparse.report.summary import Comparison, summarise
@@ -155,7 +156,7 @@ def test_progress_shows_no_latency_either(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, quantity: Any, shown: str, hidden: str
 ) -> None:
     monkeypatch.setattr(talking, "talk", Console(stderr=True, highlight=False))
-    view = talking.RunView("x")
+    view = RunView("x")
     view.quantity = quantity
     for record in (
         {"type": "samples", "cell": "a", "round": 0, "latency_ns": [3_000_000, 3_500_000, 4_000_000]},
