@@ -13,6 +13,7 @@ from tests.tiny import TinyFiles, make_tiny_files
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs, inventory and board store of this test alone."""
     monkeypatch.setenv("EDGESPARSE_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("EDGESPARSE_STORE", raising=False)
     monkeypatch.setenv("EDGESPARSE_CONFIG", str(tmp_path / "config" / "boards.toml"))
     monkeypatch.setenv("EDGESPARSE_HOME", str(tmp_path / "board"))
     monkeypatch.setenv("EDGESPARSE_LOCK", str(tmp_path / "measuring.lock"))  # no test waits for another's measurement

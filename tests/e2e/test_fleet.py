@@ -106,7 +106,7 @@ def test_ctrl_c_frees_every_board(boards: list[Sshd], bundle: Bundle) -> None:
     for name in ("board0", "board1"):
         state = json.loads(cli("agent", "status", "--board", name, "--json").stdout)["state"]
         assert state == "idle", err.decode()
-    last = [json.loads(path.read_text().splitlines()[-1]) for path in runs.glob("*/journal.jsonl")]
+    last = [RunRecord.load(path.parent).records()[-1] for path in runs.glob("*/run.json")]
     assert [(each["type"], each["status"]) for each in last] == [("finished", "cancelled")] * 2
 
 

@@ -1,0 +1,234 @@
+"""Stores elsewhere: a directory, and whatever fsspec opens. A run is whole there or not there, and here until it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from edgesparse import store
+from edgesparse.errors import UsageError
+from edgesparse.report.summary import summarise
+from edgesparse.store import RunRecord, entries, list_runs, put_away, runs_dir, try_to_put_away
+from edgesparse.store import place as places
+from tests.report.runs import fill, make_run
+
+
+class TornFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """One that breaks off after so many files."""
+
+    protocol = "torn"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    left: ClassVar[float] = float("inf")
+    half: ClassVar[bool] = False
+
+    def put_file(self, lpath: str, rpath: str, *args: Any, **options: Any) -> None:
+        self._count()
+        super().put_file(lpath, rpath, *args, **options)
+
+    def mv(self, path1: str, path2: str, **options: Any) -> None:
+        self._count()
+        super().mv(path1, path2, **options)
+
+    def cat_file(self, path: str, *args: Any, **options: Any) -> bytes:
+        content: bytes = super().cat_file(path, *args, **options)
+        return content[: len(content) // 2] if self.half else content
+
+    def _count(self) -> None:
+        if TornFileSystem.left <= 0:
+            raise ConnectionResetError("the other side has gone")
+        TornFileSystem.left -= 1
+
+
+fsspec.register_implementation("torn", TornFileSystem, clobber=True)
+
+
+@pytest.fixture(params=["directory", "file://", "memory://runs", "torn://bucket/runs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    url = {"directory": str(tmp_path / "far away"), "file://": f"file://{tmp_path / 'far'}"}.get(
+        request.param, request.param
+    )
+    monkeypatch.setenv(places.VARIABLE, url)
+    TornFileSystem.left, TornFileSystem.half = float("inf"), False
+    yield url
+    for system in (MemoryFileSystem, TornFileSystem):
+        system.store.clear()
+        system.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunRecord:
+    record = fill(make_run(tmp_path), rounds=2, samples=8)
+    (record.path / "masks.json").write_text('{"masks": []}')
+    (record.path / "layers").mkdir()
+    (record.path / "layers" / "one.txt").write_text("1")
+    return record
+
+
+def test_a_run_moves_there_whole(place: str, run: RunRecord) -> None:
+    records, comparison, here = run.records(), summarise(run), run.path
+    assert put_away(run) and not put_away(run)
+    assert not here.exists() and list(runs_dir().iterdir()) == []
+    assert list_runs() == [run.id]
+    for same in (run, RunRecord.load(run.id), RunRecord.last()):
+        assert same.records() == records and summarise(same) == comparison
+        assert (same.path / "masks.json").read_text() == '{"masks": []}'
+        assert (same.path / "layers" / "one.txt").read_text() == "1"
+    (entry,) = entries()
+    assert (entry.run, entry.where, entry.form, entry.status) == (run.id, "store", "packed", "finished")
+
+
+def test_another_machine_has_it_too(
+    place: str, run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = run.records()
+    put_away(run)
+    monkeypatch.setenv("EDGESPARSE_DATA", str(tmp_path / "another machine"))
+    assert [entry.run for entry in entries()] == [entry.run for entry in entries()] == list_runs() == [run.id]
+    assert RunRecord.load(run.id).records() == RunRecord.load(run.id).records() == records
+    with pytest.raises(UsageError, match="There is no run 'other'") as caught:
+        RunRecord.load("other")
+    assert run.id in caught.value.hint
+
+
+def test_a_run_that_goes_on_is_here(place: str, tmp_path: Path, run: RunRecord) -> None:
+    (tmp_path / "other").mkdir()
+    other = make_run(tmp_path / "other")
+    other.append(run.records()[:3])
+    try_to_put_away(other, pytest.fail)
+    assert other.path == runs_dir() / other.id and RunRecord.load(other.id).records() == run.records()[:3]
+    assert list_runs() == sorted([run.id, other.id])
+
+
+def test_who_still_collects_a_run_that_was_moved_away(place: str, run: RunRecord) -> None:
+    behind, records = RunRecord.load(run.id), run.records()
+    put_away(run)
+    behind.append(records)
+    assert behind.finished and behind.records() == records and list(runs_dir().iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["torn://bucket/runs"], indirect=True)
+def test_a_torn_upload_is_not_there_and_can_be_repeated(place: str, run: RunRecord) -> None:
+    records = run.records()
+    for files in range(12):
+        TornFileSystem.left = files
+        told: list[str] = []
+        try_to_put_away(run, told.append)
+        if not told:
+            break
+        assert "ConnectionResetError" in told[0] and "edgesparse runs pack" in told[0]
+        assert places.Place(place).ids() == []
+        again = RunRecord.load(run.id)
+        assert again.path == runs_dir() / run.id and again.packed and again.records() == records
+        assert [(entry.run, entry.where) for entry in entries()] == [(run.id, "here")]
+    assert files == 9, "eight files, then run.json gets its name"
+    assert list_runs() == [run.id] and not (runs_dir() / run.id).exists()
+    assert RunRecord.load(run.id).records() == records
+
+
+@pytest.mark.parametrize("place", ["torn://bucket/runs"], indirect=True)
+def test_what_does_not_read_as_it_was_written_is_kept_here(place: str, run: RunRecord) -> None:
+    records, TornFileSystem.half = run.records(), True
+    with pytest.raises(UsageError, match="does not give back run"):
+        put_away(run)
+    assert RunRecord.load(run.id).records() == records and (runs_dir() / run.id).is_dir()
+
+
+@pytest.mark.parametrize("step", ["before", "after"])
+def test_a_kill_between_there_and_here(place: str, run: RunRecord, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is there, and here not all is gone yet."""
+    records, here = run.records(), run.path
+
+    class Killed(BaseException):
+        pass
+
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self == here:
+            if step == "after":
+                real(self, target)
+            raise Killed
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(Killed):
+            put_away(run)
+    assert list_runs() == [run.id] and len(entries()) == 1
+    again = RunRecord.load(run.id)
+    assert again.records() == records
+    put_away(again)
+    assert not here.exists() and RunRecord.load(run.id).records() == records
+
+
+def test_a_run_can_be_put_there_anew(place: str, run: RunRecord, tmp_path: Path) -> None:
+    """One that was fetched, changed and imported again: what is there is replaced, and nobody reads the old one."""
+    put_away(run)
+    there = RunRecord.load(run.id)
+    other = tmp_path / run.id
+    shutil.copytree(there.path, other)
+    about = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps({**about, "owner": "somebody else"}))
+    (other / "masks.json").write_text("new")
+    places.Place(os.environ[places.VARIABLE]).take(other)
+    loaded = RunRecord.load(run.id)
+    assert (loaded.about["owner"], (loaded.path / "masks.json").read_text()) == ("somebody else", "new")
+    assert entries()[0].about["owner"] == "somebody else"
+
+
+def test_removing_it_there(place: str, run: RunRecord) -> None:
+    put_away(run)
+    found = places.Place.chosen()
+    assert found is not None and found.has(run.id)
+    found.remove(run.id)
+    assert not found.has(run.id) and list_runs() == [] == entries()
+
+
+def test_what_was_fetched_does_not_grow_forever(
+    run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.VARIABLE, "memory://few")
+    monkeypatch.setattr(places, "CACHE_BYTES", 1)
+    put_away(run)
+    (tmp_path / "other").mkdir()
+    other = fill(make_run(tmp_path / "other"), rounds=1, samples=5)
+    put_away(other)
+    kept = [path.parent.name for path in (store.runs_dir().parent / "fetched").glob("*/*/run.json")]
+    assert kept == [other.id]
+    assert RunRecord.load(run.id).finished, "fetched again"
+    MemoryFileSystem.store.clear()
+
+
+def test_what_is_not_installed_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(places.VARIABLE, "s3://bucket/runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "s3fs", None)
+        with pytest.raises(UsageError, match="Expected what opens s3://") as caught:
+            list_runs()
+    assert caught.value.hint == "Install it: pip install s3fs"
+
+
+def test_a_protocol_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(places.VARIABLE, "s33://bucket/runs")
+    with pytest.raises(UsageError, match="found s33://"):
+        list_runs()
+
+
+def test_a_password_is_not_shown() -> None:
+    assert places.Place("torn://me:secret@host/runs").url == "torn://me:***@host/runs"
+
+
+def test_the_usual_place_is_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert places.Place.chosen() is None
+    monkeypatch.setenv(places.VARIABLE, str(runs_dir()))
+    assert places.Place.chosen() is None
