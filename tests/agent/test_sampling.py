@@ -2,52 +2,106 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgesparse.agent.sampling import ConditionsSampler, Sampler, find_rate, start_sampling
+from edgesparse.agent import sampling
+from edgesparse.agent.sampling import COST_SHARE, ConditionsSampler, Rate, Sampler, find_rate, start_sampling
 from edgesparse.agent.sensors import find_sources
-from edgesparse.agent.sensors.source import RAIL, Channel, Source
+from edgesparse.agent.sensors.meter import Meter
+from edgesparse.agent.sensors.source import ENERGY, RAIL, Channel, Source
 from tests.agent.sensors import trees
 
 
-def stepping(period_s: float, cost_s: float = 0.0, declared_s: float | None = None) -> Source:
+class Clock:
+    """Time that passes only where somebody sleeps or works."""
+
+    def __init__(self) -> None:
+        self.now_s, self.cpu_s = 1000.0, 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def monotonic_ns(self) -> int:
+        return round(self.now_s * 1e9)
+
+    def thread_time(self) -> float:
+        return self.cpu_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def work(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.cpu_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(sampling, "time", found)
+    return found
+
+
+def stepping(clock: Clock, period_s: float, cost_s: float = 0.0, declared_s: float | None = None) -> Source:
     """A source whose value changes every so often, and takes so long to read."""
 
     def read() -> float:
-        if cost_s:
-            time.sleep(cost_s)
-        return float(int(time.monotonic() / period_s)) if period_s else 1.0
+        clock.work(cost_s)
+        return float(int(clock.now_s / period_s)) if period_s else 1.0
 
     return Source("steps", lambda: {Channel("steps", RAIL): read}, declared_s)
 
 
-@pytest.mark.parametrize("period_s", [0.01, 0.05, 0.2])
-def test_the_rate_is_found_by_watching_values_change(period_s: float) -> None:
-    rate = find_rate(stepping(period_s, declared_s=0.002))
+@pytest.mark.parametrize("period_s", [0.01, 0.05, 0.2, 1.0])
+def test_the_rate_is_found_by_watching_values_change(clock: Clock, period_s: float) -> None:
+    rate = find_rate(stepping(clock, period_s, cost_s=20e-6, declared_s=0.002))
     assert rate.seen
-    assert rate.update_s == pytest.approx(period_s, rel=0.25), "whatever the source says of itself"
+    assert rate.update_s == pytest.approx(period_s, rel=0.1), "whatever the source says of itself"
+
+
+def test_what_changes_seldom_is_watched_for_longer_and_not_for_ever(clock: Clock) -> None:
+    find_rate(stepping(clock, 0.05))
+    assert clock.now_s == pytest.approx(1000 + sampling.WATCH_S, abs=0.01)
+    find_rate(stepping(clock, 30))
+    assert clock.now_s == pytest.approx(1000 + sampling.WATCH_S + sampling.LONGEST_WATCH_S, abs=0.02)
 
 
 @pytest.mark.parametrize(("declared_s", "expected_s"), [(0.02, 0.02), (None, 0.1)])
-def test_values_that_do_not_change_tell_no_rate(declared_s: float | None, expected_s: float) -> None:
-    rate = find_rate(stepping(0, declared_s=declared_s), watch_s=0.3)
+def test_values_that_do_not_change_tell_no_rate(clock: Clock, declared_s: float | None, expected_s: float) -> None:
+    rate = find_rate(stepping(clock, 0, declared_s=declared_s))
     assert (rate.seen, rate.update_s) == (False, expected_s)
 
 
-def test_a_source_that_is_slow_to_read_is_read_less_often() -> None:
-    rate = find_rate(stepping(0.02, cost_s=0.004))
-    assert rate.cost_s >= 0.004
-    assert rate.period_s >= 0.4
+def test_a_source_that_takes_long_to_read_is_read_less_often(clock: Clock) -> None:
+    rate = find_rate(stepping(clock, 0.02, cost_s=0.004))
+    assert rate.cost_s == pytest.approx(0.004)
+    assert rate.period_s == pytest.approx(0.8) and rate.update_s < 0.05
+
+
+def test_the_step_of_a_sensor_is_seen_in_its_values(clock: Clock) -> None:
+    """A hundred steps of 25 mW, of a chip whose file has microwatts; a counter's steps are of what it counts."""
+    power, counter = Channel("power", RAIL, resolution=1e-6), Channel("counter", RAIL, ENERGY, 1e-6)
+    steps = iter(range(10**6))
+
+    def watts() -> float:
+        return 3 + 0.025 * (next(steps) * 37 % 101)
+
+    source = Source("steps", lambda: {power: watts, counter: lambda: clock.now_s})
+    sampler = Sampler(source, find_rate(source))
+    sampler.close()
+    found = {channel["name"]: channel["resolution"] for channel in sampler.describe()["channels"]}
+    assert found == {"power": pytest.approx(0.025), "counter": 1e-6}
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -55,56 +109,156 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_readings_are_stamped_on_the_monotonic_clock_and_taken_once(tmp_path: Path) -> None:
     monitor = trees.jetson_orin_nano(tmp_path)
+    (source,) = find_sources(tmp_path)
     begin_ns = time.monotonic_ns()
-    (sampler,) = start_sampling(find_sources(tmp_path))
+    sampler = Sampler(source, Rate(0.01, 0.01, seen=True, cost_s=0.0))
     until(lambda: len(sampler._kept.t_ns) >= 5)
-    (monitor / "curr2_input").write_text("?\n")
     found = sampler.take()
     assert found is not None
     assert begin_ns < found["t_ns"][0] and found["t_ns"] == sorted(found["t_ns"])
+    assert found["t_ns"][-1] < time.monotonic_ns()
     assert list(found["values"]) == ["VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC"]
     assert {len(column) for column in found["values"].values()} == {len(found["t_ns"])}
-    time.sleep(2 * sampler.rate.period_s + 0.1)
+    (monitor / "curr2_input").write_text("?\n")
+    until(lambda: any(sampler._kept.errors))
     more = sampler.take()
     assert more is not None and more["t_ns"][0] > found["t_ns"][-1]
-    assert more["values"]["VDD_CPU_GPU_CV"][-1] is None
+    assert more["values"]["VDD_CPU_GPU_CV"][-1] is None and more["values"]["VDD_IN"][-1] is not None
     assert more["errors"][-1][1:] == ["VDD_CPU_GPU_CV", "no number: '?'"]
     sampler.close()
-    count = threading.active_count()
-    assert not [each for each in threading.enumerate() if each.name.startswith("sampling")], count
+    assert not [each.name for each in threading.enumerate() if each.name == f"sampling {source.name}"]
 
 
-def test_reading_at_the_sensors_rate_costs_less_than_one_percent_of_a_core(tmp_path: Path) -> None:
-    trees.jetson_orin_nano(tmp_path)
-    (sampler,) = start_sampling(find_sources(tmp_path))
-
-    def spent_s() -> float:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return used.ru_utime + used.ru_stime
-
-    shares = []
-    for _ in range(5):
-        before_s, begin_s = spent_s(), time.monotonic()
-        time.sleep(1.0)
-        shares.append((spent_s() - before_s) / (time.monotonic() - begin_s))
+def test_more_readings_than_a_record_holds_come_in_several(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sampling, "_MOST_READINGS", 3)
+    monitor = trees.jetson_orin_nano(tmp_path)
+    (monitor / "curr1_input").write_text("?\n")
+    sampler = Sampler(find_sources(tmp_path)[0], Rate(0.002, 0.002, seen=True, cost_s=0.0))
+    until(lambda: len(sampler._kept.t_ns) >= 7)
     sampler.close()
-    print(f"{min(shares):.2%} of a core, every {sampler.rate.period_s * 1e3:.1f} ms")
-    assert min(shares) < 0.01
+    parts: list[dict[str, Any]] = []
+    while part := sampler.take():
+        parts.append(part)
+    assert len(parts) >= 3 and {len(each["t_ns"]) for each in parts[:-1]} == {3}
+    for each in parts:
+        assert [stamp for stamp, _, _ in each["errors"]] == each["t_ns"]
 
 
-def test_conditions_are_looked_at_once_a_second() -> None:
-    sampler = ConditionsSampler(lambda: {"temperature_c": {"cpu": 50.0}})
-    time.sleep(2.5)
+def test_a_source_that_raises_costs_its_readings_and_not_the_run() -> None:
+    """A library's own kind of exception, now and then."""
+    answers = iter([RuntimeError("GPU is lost"), None] * 10**6)
+
+    def read() -> float:
+        answer = next(answers)
+        if answer:
+            raise answer
+        return 3.0
+
+    sampler = Sampler(Source("odd", lambda: {Channel("odd", RAIL): read}), Rate(0.002, 0.002, seen=True, cost_s=0.0))
+    until(lambda: len(sampler._kept.t_ns) >= 4)
+    sampler.close()
     found = sampler.take()
+    assert found is not None
+    assert found["values"]["odd"][:4] == [None, 3.0, None, 3.0]
+    assert found["errors"][0][1:] == ["odd", "RuntimeError: GPU is lost"]
+
+
+def spent_s(sampler: Sampler) -> float:
+    """What the sampler's thread has had of the CPU, as the kernel counts it."""
+    counted = Path(f"/proc/self/task/{sampler._thread.native_id}/schedstat")
+    if not counted.exists():
+        pytest.skip("this kernel does not count the time of threads in nanoseconds")
+    return int(counted.read_text().split()[0]) / 1e9
+
+
+def test_reading_costs_less_than_one_percent_of_a_core_however_fast_the_sensor(tmp_path: Path) -> None:
+    """Renewed a thousand times a second, and found to cost nothing while it was watched: it goes by what it costs."""
+    trees.jetson_orin_nano(tmp_path)
+    sampler = Sampler(find_sources(tmp_path)[0], Rate(0.001, 0.001, seen=True, cost_s=0.0))
+    until(lambda: sampler.rate.period_s > 0.001 and sampler.rate.cost_s > 0)
+    time.sleep(0.5)
+    before_s, begin_s = spent_s(sampler), time.monotonic()
+    time.sleep(2.0)
+    share = (spent_s(sampler) - before_s) / (time.monotonic() - begin_s)
     sampler.close()
-    assert len(found) == 2 and found[0]["temperature_c"] == {"cpu": 50.0}
-    assert found[1]["t_ns"] - found[0]["t_ns"] == pytest.approx(1e9, rel=0.1)
+    print(f"{share:.2%} of a core, every {sampler.rate.period_s * 1e3:.1f} ms")
+    assert 0 < share < 0.01
+    assert sampler.rate.period_s == pytest.approx(sampler.rate.cost_s / COST_SHARE)
+    assert sampler.describe()["period_s"] == sampler.rate.period_s and sampler.rate.update_s == 0.001
+
+
+def test_what_another_process_does_for_a_reading_is_counted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking the firmware of a Raspberry Pi is a program's work, while this thread waits. What a worker had used that
+    ends just then is not counted for more than the time there was."""
+    children_s = [0.0]
+
+    class Used:
+        ru_stime = 0.0
+
+        @property
+        def ru_utime(self) -> float:
+            return children_s[0]
+
+    monkeypatch.setattr("resource.getrusage", lambda who: Used())
+    source = stepping(clock, 0.05)
+    source.elsewhere = True
+    ask = source._readers[source.channels[0]]
+
+    def read() -> float:
+        clock.sleep(0.002)
+        children_s[0] += 0.001
+        return ask()
+
+    source._readers[source.channels[0]] = read
+    assert find_rate(source).cost_s == pytest.approx(0.001)
+    cost = sampling._Cost(source)
+    clock.sleep(0.01)
+    children_s[0] += 50
+    cost.count()
+    assert cost.mean_s == pytest.approx(0.01)
+
+
+def test_a_slow_meters_lines_tell_its_rate(tmp_path: Path) -> None:
+    """One that prints nothing but a heading at first, then a line in a while."""
+    script = tmp_path / "meter.py"
+    script.write_text(
+        "import time\nprint('seconds,watts', flush=True)\n"
+        "for n in range(1000):\n    time.sleep(0.25)\n    print(f'{n / 4},{n}', flush=True)\n"
+    )
+    meter = Meter(f"{sys.executable} {script}")
+    rate = find_rate(meter, watch_s=0.1, longest_s=30)
+    meter.close()
+    assert rate.seen and rate.update_s == pytest.approx(0.25), "by its own clock"
+
+
+def test_conditions_are_looked_at_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sampling.CONDITIONS_S == 1.0
+    monkeypatch.setattr(sampling, "CONDITIONS_S", 0.1)
+    begin_ns = time.monotonic_ns()
+    sampler = ConditionsSampler(lambda: {"temperature_c": {"cpu": 50.0}})
+    until(lambda: len(sampler._kept) >= 4)
+    sampler.close()
+    found = sampler.take()
+    assert found[0]["temperature_c"] == {"cpu": 50.0}
+    assert found[3]["t_ns"] - begin_ns >= 4 * 0.1e9, "never more often"
     assert sampler.take() == []
 
 
 def test_a_sampler_ends_its_source() -> None:
     closed: list[bool] = []
-    source = stepping(0.01)
+    source = Source("steps", lambda: {Channel("steps", RAIL): lambda: 1.0})
     source.close = lambda: closed.append(True)  # type: ignore[method-assign]
-    Sampler(source, find_rate(source, 0.1)).close()
+    (sampler,) = [Sampler(source, Rate(0.01, 0.01, seen=True, cost_s=0.0))]
+    sampler.close()
     assert closed == [True]
+
+
+def test_all_sources_are_watched_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling.find_rate, "__defaults__", (0.2, 0.2))
+    trees.jetson_orin_nano(tmp_path)
+    trees.carrier_with_ina226(tmp_path)
+    sources = find_sources(tmp_path)
+    samplers = start_sampling(sources)
+    assert [sampler.source for sampler in samplers] == sources and len(sources) == 4
+    for sampler in samplers:
+        sampler.close()

@@ -1,41 +1,47 @@
-"""Batteries: what flows out of one is what the board takes, as long as it is not on a charger."""
+"""Batteries: what flows out of them is what the board takes, as long as nothing else feeds it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgesparse.agent.sensors.source import BOARD_INPUT, Channel, Read, Source, number, text
+from edgesparse.agent.sensors.source import BOARD_INPUT, Channel, Read, Source, names_in, number, text
 
 _STEP_W = 1e-6
+_SUPPLIES = "sys/class/power_supply"
 
 
 def find(root: Path) -> Iterator[Source]:
-    """One source for all batteries. A USB-C port's entry says what was negotiated, which measures nothing."""
+    """One source for all batteries that feed the board; a mouse's does not. A USB-C port's entry says what was
+    negotiated, which measures nothing."""
     source = Source("battery", lambda: _channels(root))
     if source.channels:
         yield source
 
 
+def batteries(root: Path) -> list[Path]:
+    """Those that feed the board, in the order of their names."""
+    supplies = [root / _SUPPLIES / name for name in names_in(root / _SUPPLIES)]
+    return [each for each in supplies if text(each / "type") == "Battery" and text(each / "scope") != "Device"]
+
+
 def _channels(root: Path) -> dict[Channel, Read]:
-    found: dict[Channel, Read] = {}
-    for supply in sorted((root / "sys/class/power_supply").glob("*")):
-        has = {path.name for path in supply.iterdir()} if supply.is_dir() else set()
-        if text(supply / "type") == "Battery" and ("power_now" in has or {"voltage_now", "current_now"} <= has):
-            channel = Channel(supply.name, BOARD_INPUT, resolution=_STEP_W)
-            found[channel] = _drawn(supply, "power_now" in has)
-    batteries = list(found)
-    if len(batteries) == 1:
-        only = batteries[0]
-        return {Channel(only.name, only.scope, resolution=only.resolution, total=True): found[only]}
+    all_, found = batteries(root), {}
+    for supply in all_:
+        has = set(names_in(supply))
+        if "power_now" in has or {"voltage_now", "current_now"} <= has:
+            channel = Channel(supply.name, BOARD_INPUT, resolution=_STEP_W, total=len(all_) == 1)
+            found[channel] = _drawn(supply, all_, "power_now" in has)
     return found
 
 
-def _drawn(supply: Path, has_power: bool) -> Read:
+def _drawn(supply: Path, all_: list[Path], has_power: bool) -> Read:
     def read() -> float:
-        status = text(supply / "status")
-        if status and status != "Discharging":
-            raise OSError(0, f"the battery is not what feeds the board: {status}")
+        states = [text(each / "status") for each in all_]
+        # With two, the board empties one after the other, and the one that waits its turn gives nothing.
+        if any(states) and ("Charging" in states or "Discharging" not in states):
+            own = text(supply / "status") or "it does not say"
+            raise OSError(0, f"the battery is not what feeds the board: {own}")
         if has_power:
             return abs(number(supply / "power_now")) / 1e6
         return abs(number(supply / "voltage_now") * number(supply / "current_now")) / 1e12

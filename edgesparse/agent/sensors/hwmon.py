@@ -6,17 +6,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgesparse.agent.sensors.ina3221 import NAME as OTHERS
 from edgesparse.agent.sensors.source import (
     ENERGY,
     GPU,
+    POWER,
     RAIL,
     SOC,
     Channel,
     Read,
     Source,
+    device_of,
+    names_in,
     number,
     text,
-    unique,
 )
 
 # Chips whose scope their driver's name tells; of any other it is only known that it is one rail of several.
@@ -29,13 +32,14 @@ _SCOPES = {
     "zenpower": SOC,
     "amd_energy": SOC,
 }
-_OTHERS_FILE = "ina3221"
+_INDEX = re.compile(r"(?:power|energy|curr)(\d+)_(?:input|average)$")
+_POWER = re.compile(r"power\d+_(?:input|average)$")
 _STEP = 1e-6
 
 
 def find(root: Path) -> Iterator[Source]:
     """One source for each chip."""
-    for name in sorted({text(chip / "name") for chip in _chips(root)} - {"", _OTHERS_FILE}):
+    for name in sorted({text(chip / "name") for chip in _chips(root)} - {"", OTHERS}):
         source = Source(f"hwmon {name}", lambda name=name: _channels(root, name), _period_s(root, name))  # type: ignore[misc]
         if source.channels:
             yield source
@@ -43,32 +47,38 @@ def find(root: Path) -> Iterator[Source]:
 
 def _chips(root: Path) -> list[Path]:
     """In the order of the devices behind them: hwmon's numbers change between boots."""
-    return sorted((root / "sys/class/hwmon").glob("hwmon*"), key=lambda chip: (_device(chip), chip.name))
-
-
-def _device(chip: Path) -> str:
-    link = chip / "device"
-    return link.resolve().name if link.exists() else ""
+    return sorted((root / "sys/class/hwmon").glob("hwmon*"), key=lambda chip: (device_of(chip), chip.name))
 
 
 def _channels(root: Path, name: str) -> dict[Channel, Read]:
     found: dict[Channel, Read] = {}
-    scope = _SCOPES.get(name, RAIL)
     for chip in (each for each in _chips(root) if text(each / "name") == name):
-        inputs = sorted(path.name for path in chip.iterdir())
-        indices = {match[1] for file in inputs if (match := re.fullmatch(r"(?:power|energy)(\d+)_\w+", file))}
+        inputs = set(names_in(chip))
+        indices = {match[1] for file in inputs if (match := _INDEX.match(file))}
         for index in sorted(indices, key=int):
-            for kind, file in (("energy", "input"), ("power", "input"), ("power", "average")):
-                path = chip / f"{kind}{index}_{file}"
-                if path.name not in inputs:
-                    continue
+            kind, read = _read(chip, index, inputs)
+            if read is not None:
                 label = text(chip / f"{kind}{index}_label") or f"{name} {kind}{index}"
-                where = _device(chip) or chip.name
-                counts = ENERGY if kind == "energy" else "power"
-                channel = Channel(unique(label, found, where), scope, counts, resolution=_STEP)
-                found[channel] = _millionths(path)
-                break
+                counts, place = (ENERGY if kind == "energy" else POWER), device_of(chip) or chip.name
+                found[Channel(label, _SCOPES.get(name, RAIL), counts, resolution=_STEP, place=place)] = read
     return found
+
+
+def _read(chip: Path, index: str, inputs: set[str]) -> tuple[str, Read | None]:
+    """What is best of one number: counted energy, else power, else smoothed power, else voltage times current."""
+    for kind, file in (("energy", "input"), ("power", "input"), ("power", "average")):
+        if f"{kind}{index}_{file}" in inputs:
+            return kind, _millionths(chip / f"{kind}{index}_{file}")
+    volts, amperes = f"in{index}_input", f"curr{index}_input"
+    alike = text(chip / f"in{index}_label") == text(chip / f"curr{index}_label")
+    # A voltage and a current of one number need not be of one rail, unless their labels say so.
+    if {volts, amperes} <= inputs and alike and not any(_POWER.match(file) for file in inputs):
+        return "curr", _product(chip / volts, chip / amperes)
+    return "", None
+
+
+def _product(millivolts: Path, milliamperes: Path) -> Read:
+    return lambda: number(millivolts) * number(milliamperes) / 1e6
 
 
 def _millionths(path: Path) -> Read:

@@ -5,38 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgesparse.agent.sensors.source import BOARD_INPUT, RAIL, Channel, Read, Source, number, text, unique
+from edgesparse.agent.sensors.source import BOARD_INPUT, RAIL, Channel, Read, Source, device_of, number, text
 
 # The rails that all others are fed from, by the boards that have one: Orin NX and Nano, AGX Xavier's carrier, Nano.
 TOTALS = ("VDD_IN", "POM_5V_IN")
+NAME = "ina3221"
 _SHUNT_STEP_V = 40e-6
 
 
 def find(root: Path) -> Iterator[Source]:
     """One source for all monitors of the board."""
-    source = Source("ina3221", lambda: _channels(root), _period_s(root))
+    source = Source(NAME, lambda: _channels(root), _period_s(root))
     if source.channels:
         yield source
 
 
-def _monitors(root: Path) -> list[Path]:
-    """Their directories, by their place on the bus: hwmon's numbers change between boots."""
-    return sorted((root / "sys/bus/i2c/drivers/ina3221").glob("*/hwmon/hwmon*"))
+def rail(label: str, place: str, resolution_w: float) -> Channel:
+    """The channel of a monitor that a board's maker has given this label."""
+    total = label in TOTALS
+    return Channel(label, BOARD_INPUT if total else RAIL, resolution=resolution_w, total=total, place=place)
+
+
+def is_connected(label: str) -> bool:
+    """Whether there is a rail behind it: NC says that there is none, and a sum of shunts is no rail."""
+    return bool(label) and "NC" not in label.upper().split("_") and not label.lower().startswith("sum of")
+
+
+def _monitors(root: Path) -> list[tuple[str, Path]]:
+    """Their places on the bus, and directories: hwmon's numbers change between boots. Where the driver's own directory
+    is not there, by the chips' names."""
+    driven = [
+        (monitor.parent.parent.name, monitor)
+        for monitor in (root / "sys/bus/i2c/drivers/ina3221").glob("*/hwmon/hwmon*")
+    ]
+    if not driven:
+        chips = (root / "sys/class/hwmon").glob("hwmon*")
+        driven = [(device_of(chip), chip) for chip in chips if text(chip / "name") == NAME]
+    return sorted(driven)
 
 
 def _channels(root: Path) -> dict[Channel, Read]:
     found: dict[Channel, Read] = {}
-    for monitor in _monitors(root):
+    for place, monitor in _monitors(root):
         for index in (1, 2, 3):  # 4 to 6 are voltages of the shunts, and 7 is their sum
             label = text(monitor / f"in{index}_label")
-            if not label or "NC" in label.upper().split("_") or label.lower().startswith("sum of"):
-                continue
-            name = unique(label, found, monitor.parent.parent.name)
-            total = label in TOTALS
-            channel = Channel(
-                name, BOARD_INPUT if total else RAIL, resolution=_resolution_w(monitor, index), total=total
-            )
-            found[channel] = _power(monitor / f"in{index}_input", monitor / f"curr{index}_input")
+            if is_connected(label) and text(monitor / f"in{index}_enable") != "0":
+                channel = rail(label, place or monitor.name, _resolution_w(monitor, index))
+                found[channel] = _power(monitor / f"in{index}_input", monitor / f"curr{index}_input")
     return found
 
 
@@ -54,7 +69,7 @@ def _resolution_w(monitor: Path, index: int) -> float:
 
 
 def _period_s(root: Path) -> float | None:
-    for monitor in _monitors(root):
+    for _, monitor in _monitors(root):
         try:
             return number(monitor / "update_interval") / 1e3 or None
         except (OSError, ValueError):

@@ -1,22 +1,49 @@
 """An external meter: a command that prints a line per reading, `watts` or `seconds,watts` by the meter's own clock.
 
+Where a first line names the columns, as in a logger's CSV, those of time and of power are taken, in the units that
+their names end in: `timestamp_ms,voltage_v,current_a,power_mw`.
+
 A line arrives some time after its reading, never before. So the meter's clock is laid over this machine's by the line
-that came with the least delay; what that one took is all that stays unknown.
+that came with the least delay of late; what that one took is all that stays unknown.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from edgesparse.agent.sensors.source import WALL, Channel, Reading, Source
 
 _LINES_KEPT = 100_000
-# A line that is no reading, such as a heading, is counted and no more; its reason is told with the next look.
+_LONGEST_LINE = 4096
 _END_S = 2.0
+# Two clocks drift apart; what came with the least delay before this is no longer asked.
+_OF_LATE_NS = 60_000_000_000
+
+_TIMES = {"": 1e9, "s": 1e9, "sec": 1e9, "seconds": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
+_POWERS = {"": 1.0, "w": 1.0, "watts": 1.0, "mw": 1e-3, "uw": 1e-6, "kw": 1e3}
+_TIME = re.compile(r"(?:time|timestamp|t)?[ _(\[]*(seconds|sec|s|ms|us|ns|)[)\]]*")
+_POWER = re.compile(r"(?:power|p)?[ _(\[]*(watts|w|mw|uw|kw|)[)\]]*")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where time and power stand in a line, and what one of their units is in nanoseconds and in watts."""
+
+    count: int
+    time: int | None
+    power: int
+    ns: float = 1e9
+    watts: float = 1.0
+
+
+USUAL = (Columns(1, None, 0), Columns(2, 0, 1))
 
 
 class Meter(Source):
@@ -33,31 +60,42 @@ class Meter(Source):
         super().__init__("meter", dict)
         self.channels = [Channel("meter", scope, total=True)]
         self._lines: deque[tuple[int, int | None, Reading]] = deque(maxlen=_LINES_KEPT)
-        self._least_delay_ns: int | None = None
+        self._delays: deque[tuple[int, int]] = deque()
         self._process = subprocess.Popen(
-            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
+            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, errors="replace",
+        )  # fmt: skip
+        threading.Thread(target=self._listen, name="listening to the meter", daemon=True).start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
+        columns: Iterable[Columns] = USUAL
+        for line in iter(lambda: self._process.stdout.readline(_LONGEST_LINE), ""):  # type: ignore[union-attr]
             arrived_ns = time.monotonic_ns()
-            meter_ns, watts = parse(line)
-            if meter_ns is not None:
-                delay_ns = arrived_ns - meter_ns
-                self._least_delay_ns = min(delay_ns, self._least_delay_ns or delay_ns)
+            if named := heading(line):
+                columns = (named,)
+                continue
+            meter_ns, watts = parse(line, columns)
             self._lines.append((arrived_ns, meter_ns, watts))
-        self._lines.append((time.monotonic_ns(), None, "the meter's command has ended"))
+        ended = f"the meter's command has ended with exit status {self._process.wait()}"
+        self._lines.append((time.monotonic_ns(), None, ended))
 
     def take(self) -> list[tuple[int, list[Reading]]]:
         """What came since the last call, stamped with this machine's clock in nanoseconds."""
-        taken = []
-        while self._lines:
-            arrived_ns, meter_ns, watts = self._lines.popleft()
-            stamp_ns = arrived_ns if meter_ns is None else meter_ns + (self._least_delay_ns or 0)
-            taken.append((stamp_ns, [watts]))
-        return taken
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        for arrived_ns, meter_ns, _ in lines:
+            if meter_ns is not None:
+                self._heard(arrived_ns, arrived_ns - meter_ns)
+        least_ns = self._delays[0][1] if self._delays else 0
+        return [(arrived if meter is None else meter + least_ns, [watts]) for arrived, meter, watts in lines]
+
+    def _heard(self, arrived_ns: int, delay_ns: int) -> None:
+        """Keep the delays that may yet be the least of the time to come, the least first."""
+        while self._delays and self._delays[-1][1] >= delay_ns:
+            self._delays.pop()
+        self._delays.append((arrived_ns, delay_ns))
+        while self._delays[0][0] < arrived_ns - _OF_LATE_NS:
+            self._delays.popleft()
 
     def close(self) -> None:
         """End the command."""
@@ -69,14 +107,39 @@ class Meter(Source):
             self._process.wait()
 
 
-def parse(line: str) -> tuple[int | None, Reading]:
+def heading(line: str) -> Columns | None:
+    """The columns that a line names; None if it is no heading that names power."""
+    words = [word.strip().strip('"').lower() for word in line.strip().split(",")]
+    if any(_is_number(word) for word in words):
+        return None
+    times = [(place, match[1]) for place, word in enumerate(words) if word and (match := _TIME.fullmatch(word))]
+    powers = [(place, match[1]) for place, word in enumerate(words) if word and (match := _POWER.fullmatch(word))]
+    if not powers:
+        return None
+    (power, watts), (at, seconds) = powers[0], times[0] if times else (None, "")
+    return Columns(len(words), at, power, _TIMES[seconds], _POWERS[watts])
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def parse(line: str, columns: Iterable[Columns] = USUAL) -> tuple[int | None, Reading]:
     """The meter's time in nanoseconds, if it gives one, and watts; or why the line is no reading."""
     words = line.strip().split(",")
+    found = next((each for each in columns if each.count == len(words)), None)
     try:
-        watts = float(words[-1])
-        seconds = float(words[0]) if len(words) == 2 else None
-        if len(words) > 2 or watts != watts or abs(watts) == float("inf"):
+        if found is None:
             raise ValueError
-    except ValueError:
-        return None, f"expected watts or seconds,watts, found {line.strip()[:40]!r}"
-    return None if seconds is None else round(seconds * 1e9), watts
+        watts = float(words[found.power]) * found.watts
+        meter_ns = None if found.time is None else round(float(words[found.time]) * found.ns)
+        if watts != watts or abs(watts) == float("inf"):
+            raise ValueError
+    except (ValueError, OverflowError):
+        wanted = "watts or seconds,watts" if columns is USUAL else "the columns of the heading"
+        return None, f"expected {wanted}, found {line.strip()[:40]!r}"
+    return meter_ns, watts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,9 +25,18 @@ def find(nvml: Any = None) -> Iterator[Source]:
         count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError:  # the module without a driver
         return
-    source = Source("nvml", lambda: dict(_channel(nvml, index, count) for index in range(count)))
+    source = Source("nvml", lambda: _channels(nvml, count))
     if source.channels:
         yield source
+
+
+def _channels(nvml: Any, count: int) -> dict[Channel, Read]:
+    found: dict[Channel, Read] = {}
+    for index in range(count):
+        with contextlib.suppress(nvml.NVMLError):  # one that has fallen off the bus takes none of the others with it
+            channel, read = _channel(nvml, index, count)
+            found[channel] = read
+    return found
 
 
 def _channel(nvml: Any, index: int, count: int) -> tuple[Channel, Read]:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edgesparse.agent.sensors.source import RAIL, SOC, Channel, Reading, Source
+from edgesparse.agent.sensors.source import RAIL, SOC, Channel, Reading, Source, text
 
 COMMAND = ("vcgencmd", "pmic_read_adc")
 SUM = "PMIC outputs"
@@ -20,8 +20,7 @@ Ask = Callable[[], str]
 
 def find(root: Path, ask: Ask | None = None) -> Iterator[Source]:
     """The chip, on a board that has one."""
-    model = root / "proc/device-tree/model"
-    if not model.exists() or b"Raspberry Pi" not in model.read_bytes():
+    if "Raspberry Pi" not in text(root / "proc/device-tree/model"):
         return
     if ask is None:
         if shutil.which(COMMAND[0]) is None:
@@ -54,6 +53,8 @@ class Pmic(Source):
         ask: gives what the firmware says.
         rails: those that it named at first.
     """
+
+    elsewhere = True
 
     def __init__(self, ask: Ask, rails: list[str]) -> None:
         self._ask, self._rails = ask, rails

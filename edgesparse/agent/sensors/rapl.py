@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgesparse.agent.sensors.source import ENERGY, RAIL, SOC, Channel, Read, Source, number, text, unique
+from edgesparse.agent.sensors.source import (
+    BOARD_INPUT,
+    ENERGY,
+    RAIL,
+    SOC,
+    Channel,
+    Read,
+    Source,
+    number,
+    text,
+)
 
 _STEP_J = 61e-6  # 2^-14 J, the usual unit
+# What the whole platform takes, where its maker has wired that up.
+_PLATFORM = "psys"
 
 
 def find(root: Path) -> Iterator[Source]:
@@ -25,16 +37,21 @@ def _channels(root: Path) -> dict[Channel, Read]:
     for zone in sorted(zones, key=lambda path: [int(part) for part in path.name.split(":")[1:] if part.isdigit()]):
         name = text(zone / "name") or zone.name
         try:
-            wraps_at = number(zone / "max_energy_range_uj") / 1e6
+            wraps_at = number(zone / "max_energy_range_uj") / 1e6 or None
         except (OSError, ValueError):
             wraps_at = None
-        package = zone in packages
-        channel = Channel(
-            unique(name, found, zone.name), SOC if package or name == "psys" else RAIL, ENERGY, _STEP_J, wraps_at,
-            total=package and len(packages) == 1,
-        )  # fmt: skip
-        found[channel] = _microjoules(zone / "energy_uj")
+        scope = SOC if zone in packages else BOARD_INPUT if name == _PLATFORM else RAIL
+        total = name == _PLATFORM or (zone in packages and len(packages) == 1)
+        found[Channel(name, scope, ENERGY, _STEP_J, wraps_at, total=total, place=_place(zone))] = _microjoules(
+            zone / "energy_uj"
+        )
     return found
+
+
+def _place(zone: Path) -> str:
+    """A part's is its package, by name: packages have other numbers after another boot."""
+    parent, _, part = zone.name.rpartition(":")
+    return text(zone.parent / parent / "name") if ":" in parent and part else zone.name
 
 
 def _microjoules(path: Path) -> Read:
