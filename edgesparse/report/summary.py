@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -140,6 +141,7 @@ class _Cell:
             if "window_ns" in record
         ]
 
+    @cached_property
     def medians_ms(self) -> dict[int, float]:
         """The median latency of each round's launch."""
         return {number: median(record["latency_ns"]) / 1e6 for number, record in self.samples.items()}
@@ -243,7 +245,7 @@ def _by_cell(records: list[Record]) -> dict[str, _Cell]:
 def _row(cell: _Cell, dense: _Cell, asked: Record, measured: Quantity, power: PowerOfRun, during: list[Record]) -> Row:
     """A cell that failed keeps its samples, but nothing is claimed from them."""
     check = cell.check or {}
-    by_round, baseline = cell.medians_ms(), dense.medians_ms()
+    by_round, baseline = cell.medians_ms, dense.medians_ms
     last = cell.launches[-1] if cell.launches else {}
     kind, reason = _why_failed(cell)
     valid = bool(by_round) and kind is None

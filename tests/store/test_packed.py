@@ -17,7 +17,7 @@ from edgesparse import store
 from edgesparse.errors import MeasurementError, UsageError
 from edgesparse.report.summary import summarise
 from edgesparse.store import FOUND, JOURNAL, Record, RunRecord
-from edgesparse.store.packed import join, split
+from edgesparse.store.packed import decode, join, split
 from edgesparse.store.paths import PART
 from tests.report.runs import fill, make_run
 
@@ -272,7 +272,7 @@ others = st.fixed_dictionaries({"type": st.sampled_from(["run", "check", "idle",
 def test_nothing_is_lost(found: list[Record]) -> None:
     records = [{"seq": seq, "t_ns": seq, **record} for seq, record in enumerate(found, start=1)]
     left, taken, tables = split("run", records)
-    through_json = json.loads(json.dumps(left)), json.loads(json.dumps(taken))
+    through_json = decode(json.dumps(left).encode()), decode(json.dumps(taken).encode())
     assert json.dumps(join(*through_json, tables)) == json.dumps(records)
 
 
