@@ -28,7 +28,8 @@ from edgesparse.sparsify.weights import Weight, readers
 # What the tables of one more tensor, operator and their metadata take in a file.
 TABLE_BYTES = 512
 
-# The block that TFLite's own sparse FULLY_CONNECTED reads, and the operator's version from which it does.
+# The block that TFLite's own sparse FULLY_CONNECTED reads, and the version of the operator that says so. Later versions
+# add int8 only, and XNNPACK takes those for its own: it would read the stored values as a dense tensor.
 DIRECT_BLOCK = (1, 4)
 DIRECT_VERSION = 8
 CONTROL_DEPENDENCIES = "model_control_dependencies"
@@ -129,8 +130,7 @@ class Rewriter:
                 tensor.sparsity = _described(sparsity)
             elif direct or not consumers:
                 for op in consumers:
-                    version = max(op.version, DIRECT_VERSION)
-                    self._set_code(number, op.index, schema().BuiltinOperator.FULLY_CONNECTED, version)
+                    self._set_code(number, op.index, schema().BuiltinOperator.FULLY_CONNECTED, DIRECT_VERSION)
                 tensor.sparsity = _described(sparsity)
             else:
                 self._densify(number, index, _described(sparsity), weight.name, before=consumers[0].index)

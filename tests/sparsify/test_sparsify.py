@@ -126,6 +126,23 @@ def test_versions_are_kept_apart(tmp_path: Path) -> None:
     assert [op.version for op in model.operators if op.name == "FULLY_CONNECTED"] == [8, 1]
 
 
+def test_a_newer_version_is_lowered_where_blocks_are_read_directly(tmp_path: Path) -> None:
+    """Beside int8 layers the converter gives all a version that XNNPACK takes for its own: it would read the blocks'
+    values as dense ones, and give NaN."""
+
+    def change(model: Any) -> None:
+        for code in model.operatorCodes:
+            if code.builtinCode == schema().BuiltinOperator.FULLY_CONNECTED:
+                code.version = 9
+
+    bundle = pruned(files.network(change=change), tmp_path, "1x4", 0.8, exclude=("weights#2",))
+    assert passes_everywhere(bundle)
+    model = sparse_file(bundle)
+    found = [op for op in model.operators if op.name == "FULLY_CONNECTED"]
+    assert all((op.version == 8) == (model.tensors[op.inputs[1]].sparsity is not None) for op in found)
+    assert 8 in [op.version for op in found]
+
+
 def test_float16_weights_become_sparse_float32_ones_that_compute_the_same(tmp_path: Path) -> None:
     bundle = pruned(files.network(half=True), tmp_path, "16x1", 0.8)
     assert passes_everywhere(bundle)
