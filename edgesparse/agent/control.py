@@ -62,7 +62,7 @@ class Control:
         Returns:
             `state`: "running" (it was), "started", "busy" (another version measures) or "failed", and `message`.
         """
-        BoardStore(self.home)
+        BoardStore(self.home).sweep()
         hello = self._hello()
         if hello is None and (silent := self._listening()):
             return {
@@ -88,7 +88,7 @@ class Control:
         """
         if not Service.available():
             return {**self.start(None), "service": False}
-        BoardStore(self.home)
+        BoardStore(self.home).sweep()
         try:
             self.service.check_free()
             refusal = self._stop_other()

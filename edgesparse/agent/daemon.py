@@ -241,6 +241,7 @@ def main(home: Path, sha256: str, worker_command: list[str], idle_exit_s: float 
     if not _acquired(lock):
         say(f"another agent already serves {home}")
         return 1
+    store.sweep()
     _put_back(home)
 
     async def serve() -> None:  # asyncio's primitives want the loop to run already, on the oldest Python

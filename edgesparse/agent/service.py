@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from edgesparse.agent.leftovers import sweep
 from edgesparse.agent.store import LOG, write_aside
 
 UNIT = "edgesparse-agent.service"
@@ -121,6 +122,7 @@ class Service:
             log=_path(self.home / LOG),
             sandbox=sandbox,
         )
+        sweep([self.path.parent])
         if self.path.is_file() and self.path.read_text(encoding="utf-8") == text:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +170,7 @@ class Service:
         if self.available():
             _do("disable", "--quiet", "--now", UNIT)
         self.path.unlink(missing_ok=True)
+        sweep([self.path.parent])
         if self.available():
             _do("daemon-reload")
 

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from edgesparse.agent.leftovers import sweep, writer
+
 LOG = "agent.log"
 OLD_LOG = "agent.old.log"
 LOCK = "agent.lock"
@@ -34,6 +36,12 @@ class BoardStore:
     def run_dir(self, run: str) -> Path:
         """The directory of a run; not made here."""
         return self.home / "runs" / run
+
+    def sweep(self) -> None:
+        """Remove what writers have left here that a power cut or a signal ended half-way."""
+        runs = self.home / "runs"
+        named = [self.home / name for name in ("agent", "objects", "checks", "runtimes")]
+        sweep([self.home, *named, *(each for each in runs.iterdir() if each.is_dir())])
 
     def missing(self, names: list[str]) -> list[str]:
         """Those of the named objects that are not here."""
@@ -74,7 +82,7 @@ def sha256_of(path: Path) -> str:
 
 def write_aside(path: Path, data: bytes) -> None:
     """Write a whole file: to a temporary name, synced, renamed; a crash leaves the old file or the new one."""
-    aside = path.with_name(f".part-{path.name}-{os.getpid()}")
+    aside = path.with_name(f".part-{writer()}-{path.name}")
     try:
         with aside.open("wb") as file:
             file.write(data)

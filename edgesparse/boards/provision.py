@@ -7,6 +7,7 @@ Python into `runtimes/<hash of the wheels>/`, beside whatever is there.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgesparse.agent.leftovers import writer
 from edgesparse.boards.facts import BoardFacts, Interpreter, parse_facts, probe
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.transport import LinkLost, Transport, missing
@@ -61,11 +63,13 @@ for name, module in json.loads(sys.argv[1]).items():
 print("\\nimports " + json.dumps(found))
 """
 
-# Arguments: target directory, modules to try, wheels. The pid in the temporary name lets the next put sweep it.
-_UNPACK = """
+# Arguments: target directory, modules to try, wheels. The next put sweeps what is left under a temporary name.
+_UNPACK = (
+    inspect.getsource(writer)
+    + """
 import os, shutil, subprocess, sys, zipfile
 target, imports, modules, wheels = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
-part = os.path.join(os.path.dirname(target), ".part-%d-%s" % (os.getpid(), os.path.basename(target)))
+part = os.path.join(os.path.dirname(target), ".part-%s-%s" % (writer(), os.path.basename(target)))
 try:
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
@@ -84,15 +88,18 @@ finally:
     for wheel in wheels:
         os.remove(wheel)
 """
+)
 # stdin: the SHA-256s of wheels; arguments: where each goes, pins. Ends with 0 once all are there and are those.
-_FETCH = """
+_FETCH = (
+    inspect.getsource(writer)
+    + """
 import hashlib, json, os, shutil, subprocess, sys, tempfile
 places, pins = json.loads(sys.argv[1]), sys.argv[2:]
 parent = os.path.dirname(next(iter(places.values())))
 os.umask(0o77)
 if not os.path.isdir(parent):
     os.makedirs(parent)
-part = tempfile.mkdtemp(prefix=".part-%d-" % os.getpid(), dir=parent)
+part = tempfile.mkdtemp(prefix=".part-%s-" % writer(), dir=parent)
 try:
     subprocess.check_call(
         [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "0", "--timeout", "5",
@@ -107,6 +114,7 @@ try:
 finally:
     shutil.rmtree(part, ignore_errors=True)
 """
+)
 # $1: the directory. A line for each environment: its name, kilobytes, its packages.
 _LIST_RUNTIMES = r"""
 for each in "$1"/*/; do

@@ -35,16 +35,18 @@ SAMPLES_OF_A_FILE = 8
 PACKS_KEPT = 4
 READY_S = 60.0
 FINISH_S = 600.0
+# What tar and the shell say of a full disk; a write that was only half done comes before the one that fails.
+_FULL = ("No space left", "quota exceeded", "Wrote only", "short write")
 # Left free for the journal and the runtime's own files.
 SPARE_BYTES = 1 << 20
 
-# Arguments: "gzip" or "plain", the directories. Says "ready FREE_BYTES", takes a tar stream (compressed: after a line
-# with its size) of files in numbered directories, one for each that is named, and last the list of their SHA-256s, into
-# a directory `.part-PID` of the first, and says "done", "corrupt" or "failed". The PID tells whether the writer of a
-# `.part-` still lives: what a broken link or a power cut left is swept by the next put.
+# Arguments: the directories. Says "ready FREE_BYTES", takes a line with the size of a tar stream (0: it is not compressed)
+# and the stream, of files in numbered directories, one for each that is named, and last the list of their SHA-256s, into
+# a temporary directory in the first, and says "done", "corrupt" or "failed". Nothing is made before that line has come:
+# a host that hangs up because the files do not fit leaves nothing to sweep. Temporary names are those of
+# `agent/leftovers.py`: what a broken link or a power cut left is swept by the next put.
 _SCRIPT = r"""
 LC_ALL=C; export LC_ALL; umask 077
-how=$1; shift
 # Python's SHA-256 uses the CPU's instructions for it; coreutils' often does not, and takes seven times as long.
 check() { if command -v python3 >/dev/null; then python3 -c '
 import hashlib, os, sys
@@ -59,18 +61,22 @@ for line in open(sys.argv[1], "rb"):
     if sha256.hexdigest().encode() != want:
         bad.append("%r: FAILED" % name)
 sys.exit("\n".join(bad) or 0)' "$1"; else sha256sum -c "$1" && sync; fi; }
+# When a process began; nothing where there is none.
+began() { read -r stat <"/proc/$1/stat" && set -- ${stat##*) } && shift 19 && echo "$1"; } 2>/dev/null
+read -r boot </proc/sys/kernel/random/boot_id; boot=${boot%%-*}
+me=$$.$(began $$).$boot
 sweep() { for part in "$1"/.part-*; do
-  pid=${part##*/.part-}; pid=${pid%%-*}
-  case $pid in ''|*[!0-9]*) continue;; esac
-  if [ "$pid" = "$$" ] || ! kill -0 "$pid" 2>/dev/null; then rm -rf -- "$part"; fi
+  writer=${part##*/.part-}; writer=${writer%%-*}; pid=${writer%%.*}
+  case $writer in *[!0-9a-f.]*|*.*.*.*) continue;; *.*.*) ;; *) continue;; esac
+  if [ "$writer" = "$me" ] || [ "$writer" != "$pid.$(began "$pid").$boot" ]; then rm -rf -- "$part"; fi
 done; }
 trap 'for dir do sweep "$dir"; done' EXIT; trap 'exit 1' HUP INT TERM PIPE
 # Sets `verdict`, so that it is told after everything is swept.
 take() {
-  verdict=failed part=$1/.part-$$ number=0
-  mkdir -- "$part" || return
-  if [ "$how" = gzip ]; then
-    read -r size && head -c "$size" | gzip -dc | tar -x -m -o -f - -C "$part"
+  verdict=failed part=$1/.part-$me number=0
+  read -r size && mkdir -- "$part" || return
+  if [ "$size" -gt 0 ]; then
+    head -c "$size" | gzip -dc | tar -x -m -o -f - -C "$part"
   else
     tar -x -m -o -f - -C "$part"
   fi || return
@@ -107,8 +113,7 @@ class Pack:
     """
 
     def __init__(self, pairs: list[tuple[Path, str]], compress: bool) -> None:
-        self.directories = list(dict.fromkeys(str(PurePosixPath(remote).parent) for _, remote in pairs))
-        numbers = {directory: number for number, directory in enumerate(self.directories)}
+        numbers = {directory: number for number, directory in enumerate(directories_of(pairs))}
         self._members = [
             (local, f"{numbers[str(PurePosixPath(remote).parent)]}/{PurePosixPath(remote).name}")
             for local, remote in pairs
@@ -117,15 +122,11 @@ class Pack:
         self._sums = "".join(f"{sha256_of(local)}  {name}\n" for local, name in self._members).encode()
         self._packed = self._compressed() if compress and _shrinks([local for local, _ in pairs]) else None
 
-    @property
-    def how(self) -> str:
-        """What the board has to know of it."""
-        return "plain" if self._packed is None else "gzip"
-
     def send(self, stream: Stream, progress: Callable[[int], None]) -> int:
         """Write it; returns how many bytes it was. Progress is told of the files' bytes, as they would be were all of
         it equally compressible."""
         if self._packed is None:
+            stream.write(b"0\n")
             return _send(stream, self._archive(progress))
         size_bytes = os.fstat(self._packed.fileno()).st_size
         stream.write(f"{size_bytes}\n".encode())
@@ -165,6 +166,11 @@ class Pack:
             yield _padding(size_bytes)
         yield _header("sums", len(self._sums)) + self._sums + _padding(len(self._sums))
         yield bytes(2 * tarfile.RECORDSIZE)  # the archive's end; tar reads whole records
+
+
+def directories_of(pairs: list[tuple[Path, str]]) -> list[str]:
+    """The remote directories, each once, in the order in which they come."""
+    return list(dict.fromkeys(str(PurePosixPath(remote).parent) for _, remote in pairs))
 
 
 def _shrinks(files: list[Path]) -> bool:
@@ -227,9 +233,8 @@ def put_files(
     odd = [remote for _, remote in pairs if not remote.startswith("/") or set(remote) & set("\\\r\n")]
     if odd:  # sha256sum writes such names in another way
         raise BoardError(f"Expected an absolute path without backslashes and line ends, found {odd[0]!r}.")
-    packed = pack(pairs, compress)
-    total_bytes, directories = packed.total_bytes, packed.directories
-    stream = transport.open(["sh", "-c", _SCRIPT, "sh", packed.how, *directories])
+    total_bytes, directories = sum(local.stat().st_size for local, _ in pairs), directories_of(pairs)
+    stream = transport.open(["sh", "-c", _SCRIPT, "sh", *directories])
     try:
         verdict = _answer(stream, READY_S)
         if verdict[0] != "ready":
@@ -237,6 +242,7 @@ def put_files(
         free_bytes = int(verdict[1])
         if total_bytes + SPARE_BYTES > free_bytes:
             raise _disk_full(where, directories[0], total_bytes, free_bytes)
+        packed = pack(pairs, compress)  # not before: packing what does not fit would take long
         try:
             sent_bytes = packed.send(stream, progress)
             verdict = _answer(stream, FINISH_S)
@@ -310,7 +316,7 @@ def _failure(stream: Stream, verdict: list[str], where: str, total_bytes: int) -
             f"Files arrived on {where} with another SHA-256 than they were sent with: {said}",
             hint="Try again; if it stays so, the board's storage loses data.",
         )
-    if "No space left" in said or "quota exceeded" in said:
+    if any(words in said for words in _FULL):
         return BoardError(
             f"The disk of {where} filled up while {_mb(total_bytes)} were put there.",
             hint=f"Free some space there. It said: {said}",

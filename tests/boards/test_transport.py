@@ -12,10 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgesparse.agent.leftovers import writer
 from edgesparse.boards.local import LocalTransport
 from edgesparse.boards.transport import Transport, missing
 from edgesparse.errors import BoardError
 from tests.boards.conftest import make_files
+from tests.waiting import wait_until
 
 
 def silent(count: int) -> None:
@@ -125,10 +127,7 @@ def test_closing_a_stream_ends_what_reads_from_it(transport: Transport) -> None:
     stream = transport.open(["sh", "-c", "echo $$; exec cat >/dev/null"])
     pid = int(stream.readline(5))
     stream.close()
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not psutil.pid_exists(pid)
+    wait_until(lambda: not psutil.pid_exists(pid))
 
 
 def test_files_arrive_whole_and_private_with_no_leftovers(transport: Transport, tmp_path: Path) -> None:
@@ -240,10 +239,7 @@ def test_a_writer_that_was_interrupted_leaves_nothing(transport: Transport, tmp_
 
     with pytest.raises(KeyboardInterrupt):
         transport.put([(local, f"{transport.home}/objects/big")], interrupt)
-    deadline = time.monotonic() + 5
-    while list((Path(transport.home) / "objects").iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert list((Path(transport.home) / "objects").iterdir()) == []
+    wait_until(lambda: list((Path(transport.home) / "objects").iterdir()) == [])
 
 
 def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(transport: Transport, tmp_path: Path) -> None:
@@ -251,14 +247,20 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(transpo
     folder.mkdir(parents=True)
     dead = subprocess.Popen(["true"])
     dead.wait()
-    (folder / f".part-{dead.pid}").mkdir()
-    (folder / f".part-{dead.pid}" / "big").write_bytes(b"half")
-    (folder / f".part-{dead.pid}-sums").write_bytes(b"half")
-    (folder / f".part-{os.getpid()}-big").write_bytes(b"half")
-    (folder / ".part-agent").write_bytes(b"not ours")
+    pid, began, boot = writer().split(".")
+    (folder / f".part-{dead.pid}.{began}.{boot}" / "0").mkdir(parents=True)
+    (folder / f".part-{dead.pid}.{began}.{boot}" / "0" / "big").write_bytes(b"half")
+    stay = [f".part-{writer()}-big", ".part-agent", ".part-1.2.3.4"]  # the living, and names of another form
+    for name in (
+        f".part-{dead.pid}.{began}.{boot}-sums",
+        f".part-{pid}.{int(began) + 1}.{boot}-another-process-had-the-number",
+        f".part-{pid}.{began}.00000000-before-a-power-cut",
+        *stay,
+    ):
+        (folder / name).write_bytes(b"half")
     (local,) = make_files(tmp_path / "here", 5)
     transport.put([(local, f"{folder}/file")], silent)
-    assert sorted(path.name for path in folder.iterdir()) == sorted([f".part-{os.getpid()}-big", ".part-agent", "file"])
+    assert {path.name for path in folder.iterdir()} == {"file", *stay}
 
 
 def test_a_file_that_arrives_damaged_is_refused(transport: Transport, tmp_path: Path) -> None:
