@@ -51,6 +51,21 @@ def replacing(out: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is whole or not there: beside its place, synced, renamed.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    aside = path.absolute().parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        aside.write_bytes(data)
+        _sync(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:

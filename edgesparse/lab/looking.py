@@ -12,8 +12,8 @@ from edgesparse.convert.layers import kernel_operators, layer_name
 from edgesparse.errors import BundleError, EdgesparseError
 from edgesparse.lab.result import Form, Measured, PatternResult
 from edgesparse.patterns import NM, Array, Block, Filter, density, parse_pattern
-from edgesparse.report.masks import corner_of
 from edgesparse.regularity import regularity, skippable
+from edgesparse.report.masks import corner_of
 from edgesparse.storage_forms import VALUES, Stored, bsr, csr, decode, filters, n_of_m, plain
 
 BLOCKS = ((2, 2), (4, 1), (16, 1))

@@ -4,7 +4,6 @@ dark."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from edgesparse.lab.conclusions import conclude

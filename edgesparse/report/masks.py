@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgesparse.convert.bundle import DENSE, Bundle, Layer, Variant
 from edgesparse.errors import ModelError, UsageError
+from edgesparse.files import write_whole
 
 if TYPE_CHECKING:
     from edgesparse.convert.flatbuffer import FlatModel, Operator
@@ -74,9 +75,7 @@ def masks_of(bundle: Bundle) -> Masks:
 
 def write_masks(directory: Path, bundle: Bundle) -> None:
     """Keep the masks of a bundle beside a run, whole or not at all."""
-    aside = directory / f".{MASKS}.part"
-    aside.write_bytes(msgspec.json.encode(masks_of(bundle)))
-    aside.replace(directory / MASKS)
+    write_whole(directory / MASKS, msgspec.json.encode(masks_of(bundle)))
 
 
 def read_masks(directory: Path) -> Masks:

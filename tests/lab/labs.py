@@ -10,8 +10,8 @@ from edgesparse.lab import make_recipes
 from edgesparse.lab.looking import form_of, interval_of, own_form, store
 from edgesparse.lab.result import Lab, Measured, PatternResult
 from edgesparse.patterns import NM, Array, density, mask, parse_pattern
-from edgesparse.report.masks import corner_of
 from edgesparse.regularity import regularity, skippable
+from edgesparse.report.masks import corner_of
 from edgesparse.storage_forms import VALUES
 
 SAMPLES = 450
