@@ -7,16 +7,12 @@ watched its time without a follower (`bench --linger`) does not pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from edgesparse import wire
-from edgesparse.boards import reach
 from edgesparse.boards.following import Following, OnMessage
-from edgesparse.boards.inventory import Board
-from edgesparse.boards.session import BoardSession, Progress
-from edgesparse.boards.transport import LinkLost, Transport
+from edgesparse.boards.session import BoardSession
+from edgesparse.boards.transport import LinkLost
 from edgesparse.errors import BoardError
 from edgesparse.store import RunRecord
 
@@ -37,37 +33,30 @@ def going_on(session: BoardSession) -> GoingOn:
     Raises:
         BoardError: there is none, or no agent runs there.
     """
-    status = _ask(session, {"type": "status"})
+    _require_agent(session)
+    with session.link() as link:
+        status = link.ask({"type": "status"})
     if not status["queue"]:
-        ended = status["ended"][:1]
-        last = (
-            f" The last was {ended[0]['run']} ({ended[0]['status']}): edgesparse watch {ended[0]['run']}"
-            if ended
-            else ""
-        )
+        last = "".join(f" The last was {each['run']} ({each['status']})." for each in status["ended"][:1])
         raise BoardError(f"No run is going on on {session.board.name}.", hint=f"It is idle.{last}")
     first = status["queue"][0]
     return GoingOn(first["run"], first["owner"], first["place"], first["wait_s"] + first["remaining_s"])
 
 
 def watch(
+    session: BoardSession,
     run: str,
-    board: Board,
     *,
     record: RunRecord | None = None,
-    progress: Progress = lambda text: None,
     on_message: OnMessage = lambda message: None,
-    reach: Callable[[Board], Transport] = reach,
 ) -> wire.Message:
     """Follow a run on a board to its end.
 
     Args:
+        session: the board.
         run: the run's id.
-        board: where it is.
         record: the run in this host's store, if it is there: records that it lacks are added to it.
-        progress: told each step.
         on_message: given each message that `record` has no record of.
-        reach: opens a transport to the board.
 
     Returns:
         The agent's last message: status and reason.
@@ -81,16 +70,8 @@ def watch(
             record.append([message["record"]])
         on_message(message)
 
-    with BoardSession(board, reach, progress) as session:
-        _require_agent(session)
-        have = record.last_seq if record else 0
-        return Following(session, run, have, take, only_looking=True).carry_out()
-
-
-def _ask(session: BoardSession, message: dict[str, Any]) -> dict[str, Any]:
     _require_agent(session)
-    with session.link() as link:
-        return link.ask(message)
+    return Following(session, run, record.last_seq if record else 0, take, only_looking=True).carry_out()
 
 
 def _require_agent(session: BoardSession) -> None:

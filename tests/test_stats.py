@@ -276,3 +276,95 @@ def test_many_launches_are_quick_and_approach_the_normal_interval() -> None:
     values = np.random.default_rng(1).normal(0, 1, 10_000)
     low, high = stats.median_interval(values) or (math.nan, math.nan)
     assert high - low == pytest.approx(2 * 1.96 * math.sqrt(math.pi / 2) / 100, rel=0.05)
+
+
+@pytest.mark.parametrize("launches", [(6, 6), (8, 10)])
+@pytest.mark.parametrize("noise", NOISES)
+def test_two_runs_of_the_same_differ_in_less_than_5_percent_of_the_pairs(noise: str, launches: tuple[int, int]) -> None:
+    """As far as their launches tell, and with the noise floor used up by what a run's launches share."""
+    rng = np.random.default_rng(11)
+    runs, floor = 1000, 0.02
+    inside = different = different_at_the_floor = 0
+    for _ in range(runs):
+        base, new = (np.exp(NOISES[noise](rng, (1, count)))[0] for count in launches)
+        change = stats.compare_runs(base.tolist(), new.tolist())
+        low, high = change.interval or (math.nan, math.nan)
+        inside += low <= 1 <= high
+        different += change.verdict in ("less", "more")
+        drifted = new * (1 + floor) ** rng.choice([-1, 1])
+        different_at_the_floor += stats.compare_runs(base.tolist(), drifted.tolist(), floor).verdict != "no difference"
+    assert different / runs < 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
+    assert inside / runs > 0.95 - 2 * math.sqrt(0.05 * 0.95 / runs)
+    assert different_at_the_floor / runs < 0.05
+
+
+def test_among_many_cells_of_two_equal_runs_any_differs_in_less_than_5_percent_of_the_pairs() -> None:
+    rng = np.random.default_rng(12)
+    cells, runs = 12, 400
+    told = alone = 0
+    for _ in range(runs):
+        medians = np.exp(NOISES["heavy tails"](rng, (2 * cells, 8)))
+        changes = [
+            stats.compare_runs(medians[2 * cell].tolist(), medians[2 * cell + 1].tolist()) for cell in range(cells)
+        ]
+        alone += any(change.verdict != "no difference" for change in changes)
+        told += any(change.verdict in ("less", "more") for change in stats.decide_changes(changes))
+    assert told / runs < 0.05
+    assert alone / runs > 0.3, "each for itself they would be called so far more often"
+
+
+def test_what_a_run_s_launches_share_is_beyond_them_without_a_noise_floor() -> None:
+    """Why the floor is needed: a board that is another 2 % off in each run, all of it alike, looks slower or faster."""
+    rng = np.random.default_rng(13)
+    found = {0.0: 0, 0.06: 0}
+    for _ in range(300):
+        base, new = (np.exp(rng.normal(0, 0.004, 8) + rng.normal(0, 0.02)) for _ in range(2))
+        for floor in found:
+            found[floor] += stats.compare_runs(base.tolist(), new.tolist(), floor).verdict in ("less", "more")
+    assert found[0.0] / 300 > 0.5
+    assert found[0.06] / 300 < 0.05
+
+
+def test_a_regression_beyond_the_noise_floor_is_found() -> None:
+    rng = np.random.default_rng(14)
+    found = [
+        stats.compare_runs(rng.lognormal(0, 0.01, 8).tolist(), (1.08 * rng.lognormal(0, 0.01, 8)).tolist(), 0.02)
+        for _ in range(200)
+    ]
+    assert sum(change.verdict == "more" for change in found) / 200 > 0.95
+    assert np.median([change.value or 0 for change in found]) == pytest.approx(1.08, rel=0.01)
+    held = [(change.interval or (math.nan, math.nan)) for change in found]
+    assert sum(low <= 1.08 <= high for low, high in held) / 200 > 0.95
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (7, 12), (40, 30)])
+def test_the_interval_of_a_change_holds_what_mann_and_whitney_do_not_refuse(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(15)
+    base, new = rng.lognormal(0, 0.05, sizes[0]), rng.lognormal(0.05, 0.05, sizes[1])
+    low, high = stats.compare_runs(base.tolist(), new.tolist()).interval or (math.nan, math.nan)
+    for ratio, kept in ((low * 1.0001, True), (low * 0.9999, False), (high * 0.9999, True), (high * 1.0001, False)):
+        p_value = mannwhitneyu(base * ratio, new, method="exact" if sum(sizes) <= 60 else "asymptotic").pvalue
+        if sum(sizes) <= 60:
+            assert (p_value > 0.05) == kept
+        else:
+            assert p_value == pytest.approx(0.05, abs=0.005)
+
+
+def test_changes_by_hand() -> None:
+    same = [1.5] * 8
+    assert stats.compare_runs(same, same) == stats.Change(1.0, (1.0, 1.0), 1.0, 1.0, (8, 8), "no difference")
+    double = stats.compare_runs([1.0, 1.1, 1.2, 1.0, 1.0, 1.1], [2.0, 2.2, 2.4, 2.0, 2.0, 2.2])
+    assert (double.verdict, double.value) == ("more", pytest.approx(2.0))
+    assert double.p_value == pytest.approx(2 / math.comb(12, 6))
+    widened = stats.compare_runs([1.0] * 6, [1.5] * 6, 0.1)
+    assert widened.interval == pytest.approx((1.5 / 1.1, 1.5 * 1.1))
+    assert stats.compare_runs([1.0] * 6, [1.05] * 6, 0.1).verdict == "no difference"
+    few = stats.compare_runs([1.0] * 5, [2.0] * 9)
+    assert (few.value, few.interval, few.launches, few.verdict) == (pytest.approx(2), None, (5, 9), "too few launches")
+    assert stats.compare_runs([], [1.0]).value is None
+
+
+def test_a_change_that_cannot_stand_among_so_many_says_so() -> None:
+    one = stats.compare_runs([1.0] * 6, [2.0] * 6)
+    assert {change.verdict for change in stats.decide_changes([one] * 30)} == {"too few launches"}
+    assert {change.verdict for change in stats.decide_changes([one] * 10)} == {"more"}

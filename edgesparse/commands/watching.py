@@ -9,8 +9,7 @@ import typer
 from edgesparse.commands.options import AsJson, Host, NewHostKey, print_run, reach
 
 if TYPE_CHECKING:
-    from edgesparse.boards.inventory import Board
-    from edgesparse.live import RunView
+    from edgesparse.boards.session import BoardSession
     from edgesparse.store import RunRecord
 
 
@@ -30,19 +29,19 @@ def watch(
     While a run is watched, its board does not give it up for having been left. What it measured so far is shown at
     once, then every launch as it comes, and the comparison at the end; of a run that has ended, the comparison alone.
     """
+    from edgesparse import console
     from edgesparse.boards.inventory import resolve
+    from edgesparse.boards.session import BoardSession
     from edgesparse.store import Run, RunRecord
 
-    if board is None and run in (None, "last"):
-        record: RunRecord | None = RunRecord.last()
-    else:
-        record = None if run is None else _find(run, elsewhere=board is not None)
-    if record is not None and not record.finished:
-        where = resolve(board, host=host) if board else resolve(record.board["name"], host=record.board.get("address"))
-        _follow(record.id, where, record, accept_new_host_key)
-    elif record is None:
-        assert board is not None
-        record = _join(run, resolve(board, host=host), accept_new_host_key, as_json)
+    record = None
+    if run is not None or board is None:
+        record = _find(run or "last", elsewhere=board is not None)
+    if record is None or not record.finished:
+        known = record.board if record and not board else {}
+        where = resolve(board or known["name"], host=host or known.get("address"))
+        with BoardSession(where, reach(accept_new_host_key), console.say) as session:
+            record = _follow(session, run, record, as_json)
     if record is not None:
         print_run(Run(RunRecord.load(record.id)), as_json, False, False)
 
@@ -61,50 +60,33 @@ def _find(run: str, *, elsewhere: bool) -> RunRecord | None:
         raise UsageError(error.message, hint=hint) from None
 
 
-def _join(run: str | None, board: Board, accept_new_host_key: bool, as_json: bool) -> RunRecord | None:
-    """Watch a run by its board. Returns it where it is this host's as well; shows what was seen where it is not."""
-    from edgesparse import console
-    from edgesparse.boards.session import BoardSession
-    from edgesparse.store import RunRecord, list_runs
-    from edgesparse.watching import going_on
-
-    left_s = None
-    if run is None:
-        with BoardSession(board, reach(accept_new_host_key), console.say) as session:
-            found = going_on(session)
-        run, left_s = found.run, found.remaining_s
-        console.say(f"{board.name} measures {run} of {found.owner}")
-    record = RunRecord.load(run) if run in list_runs() else None
-    view = _follow(run, board, record, accept_new_host_key, left_s)
-    if record is None:
-        if as_json:
-            console.print_json(view.state.to_dict())
-        else:
-            console.data.print(view.result())
-            console.say(f"{run} is another host's run: its comparison is there, edgesparse report {run}")
-    return record
-
-
-def _follow(
-    run: str, board: Board, record: RunRecord | None, accept_new_host_key: bool, left_s: float | None = None
-) -> RunView:
+def _follow(session: BoardSession, run: str | None, record: RunRecord | None, as_json: bool) -> RunRecord | None:
+    """Watch a run to its end. Returns it where it is this host's; shows what was seen where it is not."""
     from edgesparse import console
     from edgesparse.bench import describe
     from edgesparse.live import LEAVES, RunView
     from edgesparse.quantity import quantity_of
-    from edgesparse.watching import watch as watch_run
+    from edgesparse.store import RunRecord
+    from edgesparse.store.record import runs_here
+    from edgesparse.watching import going_on, watch
 
-    view = RunView(f"watching {board.name}", LEAVES)
-    view.state.run, view.state.left_s = run, left_s
-    view.quantity = quantity_of(record.board if record else describe(board))
+    view = RunView(f"watching {session.board.name}", LEAVES)
+    if record is None and run is None:
+        found = going_on(session)
+        console.say(f"{session.board.name} measures {found.run} of {found.owner}")
+        run, view.state.left_s = found.run, found.remaining_s
+        record = RunRecord.load(run) if run in runs_here() else None
+    name = record.id if record else str(run)
+    view.state.run, view.quantity = name, quantity_of(record.board if record else describe(session.board))
     if record is not None:
-        view.catch_up(record.id, record.spec, record.records())
+        view.catch_up(name, record.spec, record.records())
     try:
         with view:
-            watch_run(
-                run, board, record=record, progress=console.say, on_message=view, reach=reach(accept_new_host_key)
-            )  # fmt: skip
+            watch(session, name, record=record, on_message=view)
     except KeyboardInterrupt:
-        console.say(f"left; the run goes on: edgesparse watch {run} --board {board.name}")
+        console.say(f"left; the run goes on: edgesparse watch {name} --board {session.board.name}")
         raise
-    return view
+    if record is None:
+        console.print_json(view.state.to_dict()) if as_json else console.data.print(view.result())
+        console.say(f"it is another host's run, and its comparison is there: edgesparse report {name}")
+    return record

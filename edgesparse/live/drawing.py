@@ -16,6 +16,8 @@ from edgesparse.quantity import NO_LATENCY
 # and one for the cursor.
 _OTHER_LINES = 7
 _BAR_COLUMNS = 24
+# The least for a variant's name, and what a figure and its comparison with dense take, the space before them included.
+_NAME_COLUMNS, _FIGURE_COLUMNS, _AGAINST_COLUMNS = 12, 10, 8
 
 
 class RunDrawing:
@@ -37,7 +39,7 @@ class RunDrawing:
         yield _line(f"{self.title}, run {state.run}" if state.run else self.title, "bold")
         if state.waiting:
             yield _line(state.waiting)
-        else:
+        elif state.began:
             yield self._progress(options.max_width)
         if state.cells:
             height = len(state.cells) if self.whole else (options.height or console.height) - _OTHER_LINES
@@ -71,18 +73,26 @@ class RunDrawing:
         for name, cell in state.cells.items():
             label = f"{cell.variant} x{cell.threads}" if several else cell.variant
             rows.setdefault(label, {})[cell.backend] = name, cell
+        room = width - _FIGURE_COLUMNS * len(backends)
+        against = room - _AGAINST_COLUMNS * len(backends) >= _NAME_COLUMNS  # else there is no room for it
         table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True, overflow="ellipsis", min_width=8, max_width=max(8, width - 18 * len(backends)))
+        most = room - _AGAINST_COLUMNS * len(backends) * against
+        table.add_column(no_wrap=True, overflow="ellipsis", min_width=_NAME_COLUMNS, max_width=max(_NAME_COLUMNS, most))
         for _ in backends:
-            table.add_column(justify="right", no_wrap=True, min_width=9)
-            table.add_column(justify="right", no_wrap=True, min_width=7)
+            table.add_column(justify="right", no_wrap=True, min_width=_FIGURE_COLUMNS - 1)
+            if against:
+                table.add_column(justify="right", no_wrap=True, min_width=_AGAINST_COLUMNS - 1)
         unit = {"latency": "median ms", "instructions": "M instructions", "nothing": NO_LATENCY}[state.quantity]
-        heads = [text for backend in backends for text in (Text(backend, "dim"), Text(""))]
+        heads = [text for backend in backends for text in (Text(backend, "dim"), Text(""))[: 1 + against]]
         table.add_row(Text(unit, "dim"), *heads)
         shown, left_out = _window(list(rows), self._current_row(rows), height)
         for label in shown:
             cells = [rows[label].get(backend) for backend in backends]
-            figures = [text for each in cells for text in (self._figure(*each) if each else (Text(""), Text("")))]
+            figures = [
+                text
+                for each in cells
+                for text in (self._figure(*each) if each else (Text(""), Text("")))[: 1 + against]
+            ]
             table.add_row(Text(label), *figures)
         if left_out:
             table.add_row(Text(f"and {left_out} more", "dim"))

@@ -98,6 +98,11 @@ class RunState:
             if handler:
                 handler(record)
 
+    @property
+    def began(self) -> bool:
+        """Whether the board has begun with it."""
+        return self._began_ns is not None
+
     def elapsed_s(self, now_s: float) -> float:
         """Since the board began, by its own clock, and by this host's since its last record."""
         if self._began_ns is None:
@@ -111,6 +116,8 @@ class RunState:
             return None
         if self.spec is not None:
             return remaining_s(self.spec, self.elapsed_s(now_s), self.launches)
+        if share := self.share():
+            return self.elapsed_s(now_s) * (1 - share) / share
         return None if self.left_s is None else max(0.0, self.left_s - (now_s - self._last_s))
 
     def share(self) -> float | None:
