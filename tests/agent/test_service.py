@@ -19,6 +19,7 @@ import pytest
 from edgesparse.agent.service import UNIT
 from tests.agent.conftest import Agent
 from tests.user_systemd import systemctl, user_systemd
+from tests.waiting import wait_until
 
 __all__ = ["user_systemd"]  # a fixture
 
@@ -43,7 +44,7 @@ def unit_file(home: Path) -> Path:
     return home / ".config/systemd/user" / UNIT
 
 
-def wait_for_another(agent: Agent, pid: int, within_s: float = 20) -> int:
+def wait_for_another(agent: Agent, pid: int, within_s: float = 120) -> int:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         found = int(systemctl("show", "-P", "MainPID", UNIT))
@@ -74,7 +75,8 @@ def test_it_is_restarted_when_it_is_killed_and_not_when_it_is_stopped(installed:
     end = installed.connect().records(spec.run)[-1]
     assert (end["type"], end["status"]) == ("finished", "failed")
     installed.connect().ask({"type": "stop", "force": False})
-    time.sleep(3)
+    wait_until(lambda: systemctl("is-active", UNIT) == "inactive")
+    time.sleep(2)  # twice the time after which it would be restarted
     assert systemctl("is-active", UNIT) == "inactive"
 
 

@@ -18,9 +18,10 @@ from edgesparse.convert import Bundle
 from edgesparse.errors import UsageError
 from edgesparse.fleet import on_each
 from edgesparse.store import RunRecord
-from tests.faults.boards import loopback, wait_until
+from tests.faults.boards import loopback
 from tests.interrupting import hear_ctrl_c
 from tests.sshd import Sshd, free_port
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_ctrl_c_frees_every_board(boards: list[Sshd], bundle: Bundle) -> None:
     runs = Path(os.environ["EDGESPARSE_DATA"]) / "runs"
     wait_until(lambda: sum(path.stat().st_size > 10_000 for path in runs.glob("*/journal.jsonl")) == 2, 120)
     host.send_signal(signal.SIGINT)
-    out, err = host.communicate(timeout=60)
+    out, err = host.communicate(timeout=240)
     assert host.returncode == 130
     assert (out, b"Traceback" in err) == (b"", False), err.decode()
     for name in ("board0", "board1"):
@@ -123,5 +124,5 @@ def test_they_run_at_the_same_time_and_come_back_in_order() -> None:
 
     started = time.monotonic()
     outcomes = on_each([local] * 20, do)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     assert all(outcome.result and outcome.error is None for outcome in outcomes)

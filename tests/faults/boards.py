@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +37,3 @@ def assert_usable(bundle: Bundle, board: Board) -> None:
     """Everything is there or comes, every check passes, and no half of anything is left."""
     deployment = deploy(bundle, board, backends=BACKENDS)
     assert [check["status"] for check in deployment.checks] == ["ok"] * CELLS
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 60) -> None:
-    """Poll; fails where it does not come true."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s} s"
-        time.sleep(0.05)

@@ -27,9 +27,10 @@ from edgesparse.convert import Bundle
 from edgesparse.errors import BoardError, MeasurementError
 from edgesparse.store import RunRecord
 from edgesparse.zipapp import agent_zipapp
-from tests.faults.boards import BACKENDS, CELLS, assert_usable, measure, wait_until
+from tests.faults.boards import BACKENDS, CELLS, assert_usable, measure
 from tests.faults.conftest import Tell, samples
 from tests.sshd import Sshd
+from tests.waiting import wait_until
 
 Lost = Callable[[RunRecord], int]
 
@@ -96,12 +97,12 @@ def test_a_worker_that_crashes(
 def test_a_worker_that_hangs(
     bundle: Bundle, board: Board, sshd: Sshd, lost_on: Lost, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = Effort((6, 6), 15, 300, 8.0)
+    short = Effort((6, 6), 15, 300, 15.0)
     monkeypatch.setattr(sys.modules["edgesparse.bench"], "effort", lambda board: short)
     run = measure(bundle, board, on_message=at(14, the_worker(sshd, psutil.Process.suspend)))
     failed = [each for each in run.record.records() if each["type"] == "cell_failed"]
     assert [each["kind"] for each in failed] == ["hang"]
-    assert "within 8 s" in failed[0]["reason"]
+    assert "within 15 s" in failed[0]["reason"]
     assert processes(sshd, "worker") == []
     tell("worker hangs", "SIGSTOP to it", "killed at its deadline, its cell is left out with the reason",
          lost_on(run.record))  # fmt: skip

@@ -16,8 +16,9 @@ from edgesparse.boards.inventory import Board
 from edgesparse.convert import Bundle
 from edgesparse.errors import BoardError, EdgesparseError, MeasurementError
 from edgesparse.store import RunRecord
-from tests.faults.boards import BACKENDS, assert_usable, measure, wait_until
+from tests.faults.boards import BACKENDS, assert_usable, measure
 from tests.faults.conftest import Tell, lost, samples
+from tests.waiting import wait_until
 
 DISK_BYTES = 24 << 20
 
@@ -55,7 +56,7 @@ def test_a_deploy_to_a_full_disk(bundle: Bundle, small_disk: Board, free_kb: int
         assert any(word in said for word in ("full", "space", "filled")), said
     else:
         assert free_kb > 1000
-    wait_until(lambda: not list(home.rglob(".part-*")), 10)  # the board sweeps when the host has hung up
+    wait_until(lambda: not list(home.rglob(".part-*")))  # the board sweeps when the host has hung up
     filler.unlink()
     assert_usable(bundle, small_disk)
     if free_kb == 0:

@@ -81,7 +81,7 @@ def test_an_ssh_server_that_is_killed_and_comes_back(
 @pytest.mark.timeout(200)
 def test_a_cable_that_is_pulled_is_noticed(bundle: Bundle, board: Board, sshd: Sshd, lost_on: Lost, tell: Tell) -> None:
     def quick(where: Board) -> SshTransport:
-        return SshTransport(where, keepalive_s=1.0, dead_link_s=3.0)
+        return SshTransport(where, keepalive_s=1.0, dead_link_s=5.0)
 
     frozen: list[int] = []
 

@@ -23,8 +23,9 @@ from edgesparse.convert import Bundle
 from edgesparse.errors import BoardError, MeasurementError
 from edgesparse.files import sha256_of
 from edgesparse.store import RunRecord
-from tests.faults.boards import assert_usable, measure, wait_until
+from tests.faults.boards import assert_usable, measure
 from tests.faults.conftest import Tell, samples
+from tests.waiting import wait_until
 
 MISSING = tools.missing_packages(build=True)
 pytestmark = [

@@ -81,7 +81,7 @@ def test_a_board_that_hangs_is_switched_off(sleeper: psutil.Process) -> None:
     remember(machine, sleeper)
     started = time.monotonic()
     assert machine.stop(discard=True) is True
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert not psutil.pid_exists(sleeper.pid)
     assert not machine.directory.exists()
 

@@ -59,10 +59,10 @@ def test_a_comma_in_a_path_is_no_new_option() -> None:
 
 def test_an_emulator_that_hangs_is_ended(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    hangs = f"import os, time, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    hangs = f"import os, time, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(300)"
     started = time.monotonic()
-    assert not qemu.run_to_end([sys.executable, "-c", hangs], timeout_s=2)
-    assert time.monotonic() - started < 20
+    assert not qemu.run_to_end([sys.executable, "-c", hangs], timeout_s=5)
+    assert time.monotonic() - started < 200
     assert not psutil.pid_exists(int(pid.read_text()))
 
 
