@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,20 @@ import numpy as np
 from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, read_model, schema
 
 
-def write_graphs(folder: Path) -> dict[str, Path]:
-    """`<name>.tflite` and its twin `<name>.dense.tflite`, the same weights stored dense, for each graph."""
+def write_graphs(folder: Path, only: Sequence[str] = ()) -> dict[str, Path]:
+    """`<name>.tflite` and its twin `<name>.dense.tflite`, the same weights stored dense, for each graph, or for some."""
     files = {}
     for name, (build, pattern, zeros) in _graphs().items():
+        if only and name not in only:
+            continue
         model = build()
         _prune(model, pattern, zeros)
         sparse = _convert(model)
         files[name] = folder / f"{name}.tflite"
         files[name].write_bytes(sparse)
         (folder / f"{name}.dense.tflite").write_bytes(_expanded(sparse))
+    if only:
+        return files
     # Zeros without a sparse encoding.
     for suffix in (".tflite", ".dense.tflite"):
         (folder / f"plain{suffix}").write_bytes((folder / "fits.dense.tflite").read_bytes())

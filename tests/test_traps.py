@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,11 +14,16 @@ import numpy as np
 import pytest
 
 from edgesparse import sparsify
+from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.boards.types import load_type
 from edgesparse.check import check
+from edgesparse.convert import Bundle
+from edgesparse.convert.building import INPUTS
 from edgesparse.convert.flatbuffer import read_model
 from edgesparse.explain import explain
+from edgesparse.explain.forewarning import forewarnings
 from edgesparse.sparsify import make_recipe
+from tests.explain_graphs import write_graphs
 
 # Networks are trained or converted here, which takes long on a busy machine.
 pytestmark = pytest.mark.timeout(900)
@@ -174,3 +181,45 @@ def test_two_of_four_on_three_channels_is_no_two_of_four(tmp_path: Path) -> None
     assert not found.valid
     assert found.layers[0].verdict == "does not fit"
     assert "needs 4 inputs, the layer has 3" in found.layers[0].reason
+
+
+def board_gate(bundle: Bundle, *before: str) -> tuple[bool, str]:
+    """What the agent's own worker says of the pruned file under XNNPACK, on the CPU that `before` emulates."""
+    variant = bundle.manifest.variants[1]
+    paths = {"model": variant.file.path, "inputs": INPUTS, "golden": variant.golden.path}
+    message = {"type": "load", "twin": None, "backend": "xnnpack", "threads": 1, "runtime": "ai-edge-litert"}
+    message |= {key: str((bundle.path / path).absolute()) for key, path in paths.items()}
+
+    async def ask() -> tuple[bool, str]:
+        async with WorkerProcess([*before, sys.executable, "-m", "edgesparse.agent", "worker"], 300.0) as worker:
+            try:
+                parity = (await worker.ask(message))["parity"]
+            except WorkerFailed as failure:
+                return False, failure.reason
+            return parity["ok"], parity["reason"]
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("graph", "says"),
+    [
+        ("fits", ""),
+        ("same_padding", "computes wrong values"),
+        ("concat", "computes wrong values"),
+        ("pooled_conv", "does not start"),
+    ],
+)
+def test_what_only_goes_wrong_where_xnnpack_runs_sparse(graph: str, says: str, tmp_path: Path) -> None:
+    """Garbage behind the global pooling and in half-conforming clusters: on a CPU with AVX all of it passes, so it is
+    foretold here, and refused by the gate there."""
+    emulator = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    if emulator is None or not load_type("local").x86 or find_spec("ai_edge_litert") is None:
+        pytest.skip("no qemu-x86_64 here: apt-get install qemu-user")
+    write_graphs(tmp_path, [graph])
+    bundle = sparsify(tmp_path / f"{graph}.dense.tflite", make_recipe("unstructured", 0.8), tmp_path / "out")
+    assert all(row.ok for row in bundle.manifest.variants[1].host_parity)
+    ok, reason = board_gate(bundle, emulator, "-cpu", "Nehalem")
+    assert ok == (not says), f"the trap is gone: {reason}"
+    told = [warning for warning in forewarnings(bundle) if "ai-edge-litert" in warning]
+    assert [says in warning for warning in told] == ([True] if says else [])

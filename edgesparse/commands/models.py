@@ -62,13 +62,18 @@ def convert(
 ) -> None:
     """Convert models to dense and sparse TFLite files, hold them against each other, and bundle them."""
     from edgesparse import console, convert
+    from edgesparse.explain.forewarning import forewarnings
     from edgesparse.report.tables import bundle_table
 
     bundle = convert(models, out, data=data, name=name, force=force, progress=console.say)
+    warnings = forewarnings(bundle)
     if as_json:
-        console.print_json({"out": str(out), "id": bundle.id, "reused": bundle.reused, "manifest": bundle.manifest})
+        console.print_json(
+            {"out": str(out), "id": bundle.id, "reused": bundle.reused, "warnings": warnings,
+             "manifest": bundle.manifest}
+        )  # fmt: skip
     else:
-        console.data.print(bundle_table(bundle))
+        console.data.print(bundle_table(bundle, warnings))
 
 
 def explain(
@@ -140,6 +145,7 @@ def sparsify(
 ) -> None:
     """Prune a finished .tflite file, from any trainer, and bundle it with itself: no TensorFlow, no training."""
     from edgesparse import console, sparsify
+    from edgesparse.explain.forewarning import forewarnings
     from edgesparse.recipe import load_recipe
     from edgesparse.report.tables import bundle_table, layers_table
     from edgesparse.sparsify import make_recipe
@@ -161,8 +167,12 @@ def sparsify(
     else:
         wanted = load_recipe(recipe)
     bundle = sparsify(model, wanted, out, data=data, name=name, force=force, progress=console.say)
+    warnings = forewarnings(bundle)
     if as_json:
-        console.print_json({"out": str(out), "id": bundle.id, "reused": bundle.reused, "manifest": bundle.manifest})
+        console.print_json(
+            {"out": str(out), "id": bundle.id, "reused": bundle.reused, "warnings": warnings,
+             "manifest": bundle.manifest}
+        )  # fmt: skip
     else:
         console.data.print(layers_table(bundle.variant(wanted.name)))
-        console.data.print(bundle_table(bundle))
+        console.data.print(bundle_table(bundle, warnings))

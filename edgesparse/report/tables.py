@@ -67,8 +67,8 @@ def pruning_table(pruned: Pruned) -> RenderableType:
     return Group(table, *reused)
 
 
-def bundle_table(bundle: Bundle) -> RenderableType:
-    """Every variant of a bundle."""
+def bundle_table(bundle: Bundle, warnings: Sequence[str] = ()) -> RenderableType:
+    """Every variant of a bundle, and what to know before it is deployed."""
     right = ["zeros", "file", "stored dense", "accuracy"]
     table = new_table(
         f"{bundle.manifest.name}: {bundle.path}", "variant", "pattern", *right, "parity on this host", right=right
@@ -81,7 +81,7 @@ def bundle_table(bundle: Bundle) -> RenderableType:
             f"{passed} of {len(variant.host_parity)} runtimes and backends" if variant.host_parity else "as it came",
         )  # fmt: skip
     notes = [Text(f"bundle {bundle.id[:16]}" + (", unchanged and used again" if bundle.reused else ""), "dim")]
-    return Group(table, *notes)
+    return Group(table, *notes, *(Text(f"! {warning}", "yellow") for warning in warnings))
 
 
 def layers_table(variant: Variant) -> RenderableType:

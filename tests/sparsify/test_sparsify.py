@@ -316,6 +316,7 @@ def test_without_tensorflow_and_as_one_json_document(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["id"] == read_bundle(out).id
+    assert found["warnings"] == []
     assert [each["name"] for each in found["manifest"]["variants"]] == ["dense", "block-16x1-80"]
 
 

@@ -1,0 +1,48 @@
+"""What a bundle's files will do elsewhere than here: the parity gate can only run them on this machine's CPU.
+
+XNNPACK's sparse path is off on x86 CPUs with AVX, so a graph that it computes wrongly passes every check on such a
+machine and fails on the board. The rules of `explain` know those graphs.
+"""
+
+from __future__ import annotations
+
+from edgesparse.boards.types import BoardType, load_type
+from edgesparse.convert.bundle import Bundle, Variant
+from edgesparse.convert.flatbuffer import FlatModel, read_model
+from edgesparse.convert.layers import kernel_operators
+from edgesparse.explain import xnnpack
+from edgesparse.explain.runtimes import RUNTIMES
+
+# Whatever the model of the board: the rules are those of the instruction set.
+_ARM64 = "raspberrypi5"
+_SAYS = {"wrong": "computes wrong values", "fails": "does not start"}
+
+
+def forewarnings(bundle: Bundle) -> list[str]:
+    """A sentence for each pruned variant and runtime that XNNPACK will fail on an ARM64 board, though the file passed
+    the gate here: what happens, why, and the cure. None where all is well, as it mostly is."""
+    board, found = load_type(_ARM64), []
+    for variant in bundle.manifest.variants:
+        if variant.recipe is None:
+            continue
+        model = read_model(bundle.file(variant.file))
+        for runtime in RUNTIMES:
+            if _passed(variant, runtime) and (trouble := _trouble(model, board, runtime)):
+                found.append(f"{variant.name} on an ARM64 board, under {runtime}'s XNNPACK, {trouble}")
+    return found
+
+
+def _passed(variant: Variant, runtime: str) -> bool:
+    """Whether the gate has not said itself that the file fails there."""
+    return all(row.ok for row in variant.host_parity if (row.runtime, row.backend) == (runtime, "xnnpack"))
+
+
+def _trouble(model: FlatModel, board: BoardType, runtime: str) -> str:
+    weighted = {}
+    for op in kernel_operators(model):
+        weighted[op.index] = 1 - model.stored_density(model.constant(op.inputs[1]) or 0)
+    paths = xnnpack.forecast(model, board, RUNTIMES[runtime], weighted).values()
+    for worst in ("fails", "wrong"):
+        if path := next((each for each in paths if each.path == worst), None):
+            return f"{_SAYS[worst]}: {path.reason}. {path.cure}".rstrip()
+    return ""
