@@ -21,6 +21,7 @@ from edgesparse.commands import (
     networks,
     prepare,
     reporting,
+    runs,
     sensitivity,
     virt,
     watching,
@@ -47,6 +48,7 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(runs.app, name="runs")
 app.add_typer(boards.app, name="boards")
 app.add_typer(agent.app, name="agent")
 app.add_typer(kernels.app, name="kernels")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from edgesparse.errors import UsageError
@@ -11,7 +12,7 @@ from edgesparse.quantity import Quantity, quantity_of
 from edgesparse.store.journal import last_record
 from edgesparse.store.paths import JOURNAL, READABLE, RUN, Record, runs_dir
 from edgesparse.store.place import Place
-from edgesparse.store.record import is_packed, runs_here
+from edgesparse.store.record import RunRecord, is_packed, runs_here
 
 UNFINISHED = "unfinished"
 UNREADABLE = "unreadable"
@@ -65,7 +66,8 @@ class Entry:
             "bundle": self.bundle.get("name"), "bundle_id": self.bundle.get("id"), "owner": self.about.get("owner"),
             "edgesparse": self.about.get("edgesparse"), "runtime": spec.get("runtime"),
             "runtime_version": spec.get("runtime_version"), "aa": self.about.get("aa", False),
-            "cells": len(spec.get("cells", ())), "samples": self.samples, "form": self.form, "where": self.where,
+            "cell_count": len(spec.get("cells", ())), "sample_count": self.samples, "form": self.form,
+            "where": self.where,
         }  # fmt: skip
 
 
@@ -85,12 +87,18 @@ def entries() -> list[Entry]:
     return [found[run] for run in sorted(found)]
 
 
-def find_entry(run: str) -> Entry | None:
-    """The entry of a run that is here or in the store."""
-    return next((entry for entry in entries() if entry.run == run), None)
+def entry_of(record: RunRecord) -> Entry:
+    """The entry of a run that is at hand, wherever its directory is."""
+    where: Literal["here", "store"] = "here" if record.path.parent == runs_dir() or not Place.chosen() else "store"
+    return _entry_in(record.path, json.dumps(record.about).encode(), where)
 
 
 def _entry(run: str, content: bytes, where: Literal["here", "store"]) -> Entry:
+    return _entry_in(runs_dir() / run, content, where)
+
+
+def _entry_in(path: Path, content: bytes, where: Literal["here", "store"]) -> Entry:
+    run = path.name
     try:
         about = json.loads(content)
         version = about["version"]
@@ -101,7 +109,7 @@ def _entry(run: str, content: bytes, where: Literal["here", "store"]) -> Entry:
         return Entry(run, "", UNREADABLE, str(error) or "no run.json", "journal", where, None, {})
     if packed:
         return Entry(run, created, packed["status"], packed["reason"], "packed", where, packed["samples"], about)
-    last = last_record(runs_dir() / run / JOURNAL) or {}
+    last = last_record(path / JOURNAL) or {}
     ended = last.get("type") == "finished"
     status, reason = (last["status"], last["reason"]) if ended else (UNFINISHED, "")
     return Entry(run, created, status, reason, "journal", where, None, about)

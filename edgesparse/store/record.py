@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import tempfile
 import time
@@ -16,7 +17,7 @@ from edgesparse.errors import MeasurementError, UsageError
 from edgesparse.store.journal import Journal, last_record
 from edgesparse.store.noise import NoiseFloor, find_noise_floor
 from edgesparse.store.packed import read_packed, read_tables, split, write_packed
-from edgesparse.store.paths import JOURNAL, READABLE, RUN, VERSION, Record, runs_dir
+from edgesparse.store.paths import JOURNAL, READABLE, RUN, VERSION, Record, data_dir, runs_dir
 from edgesparse.store.place import Place
 
 if TYPE_CHECKING:
@@ -171,7 +172,10 @@ class RunRecord:
 
     def move_to(self, place: Place) -> None:
         """Put a packed run into a store, and read it there from now on. Raises UsageError; the run is then here."""
-        self.path = place.take(self.path)
+        with (data_dir() / "store.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.path.is_dir():  # else another process has just done it
+                self.path = place.take(self.path)
         self._look()
 
     def _packed_meanwhile(self) -> bool:
@@ -188,7 +192,7 @@ class RunRecord:
 
     def _look(self) -> None:
         """Read run.json, wherever the run has gone."""
-        if not self.path.is_dir() and hasattr(self, "about"):
+        if hasattr(self, "about") and not self.path.is_dir():
             self.path = find_run(self.id)
         self._seen = _stamp(self.path / RUN)
         self.about: Record = read_about(self.path)
