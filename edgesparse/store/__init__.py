@@ -11,6 +11,7 @@ from __future__ import annotations
 from edgesparse.store.catalogue import Entry, entries
 from edgesparse.store.noise import NoiseFloor, find_noise_floor, keep_noise_floor
 from edgesparse.store.paths import FOUND, JOURNAL, RUN, VERSION, Record, new_run_id, runs_dir
+from edgesparse.store.place import Place
 from edgesparse.store.putting import put_away, try_to_put_away
 from edgesparse.store.record import RunRecord, create_run, list_runs
 from edgesparse.store.run import Run
@@ -19,7 +20,24 @@ from edgesparse.store.run import Run
 AGAIN = "-again-"
 
 __all__ = [
-    "AGAIN", "FOUND", "JOURNAL", "RUN", "VERSION", "Entry", "NoiseFloor", "Record", "Run", "RunRecord", "create_run",
-    "entries", "find_noise_floor", "keep_noise_floor", "list_runs", "new_run_id", "put_away", "runs_dir",
+    "AGAIN",
+    "FOUND",
+    "JOURNAL",
+    "RUN",
+    "VERSION",
+    "Entry",
+    "NoiseFloor",
+    "Place",
+    "Record",
+    "Run",
+    "RunRecord",
+    "create_run",
+    "entries",
+    "find_noise_floor",
+    "keep_noise_floor",
+    "list_runs",
+    "new_run_id",
+    "put_away",
+    "runs_dir",
     "try_to_put_away",
-]  # fmt: skip
+]
