@@ -117,8 +117,13 @@ def _refuse_unloadable(path: Path) -> None:
     elif path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n":
         import h5py  # type: ignore[import-untyped]
 
-        with h5py.File(path, "r") as file:
-            version, has_model = str(file.attrs.get("keras_version", "")), "model_config" in file.attrs
+        try:
+            with h5py.File(path, "r") as file:
+                version, has_model = str(file.attrs.get("keras_version", "")), "model_config" in file.attrs
+        except OSError as error:
+            raise ModelError(
+                f"{path} is a damaged or truncated .h5 file: {_first_line(error)}", hint="Copy or save it again."
+            ) from error
         if has_model and version.startswith("3"):
             raise _keras3_error(str(path), version)
         if not has_model:

@@ -106,7 +106,9 @@ def sparsify(
         return existing
     with staged(out) as directory:
         original = write_original(model, directory, say)
-        draw_inputs(directory, original, None if data is None else data.x_test)
+        if original.open_inputs:
+            say(f"inputs of no fixed size are taken as 1 where they are open: {', '.join(original.open_inputs)}")
+        draw_inputs(model, directory, original, None if data is None else data.x_test)
         with ThreadPoolExecutor(1) as beside:
             golden = beside.submit(run_reference, directory, original.file, original)
             pruned = write_pruned(model, original, recipe, directory, say)

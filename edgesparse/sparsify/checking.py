@@ -31,14 +31,16 @@ from edgesparse.sparsify.writing import Original, Pruned
 GOLDEN_S = 0.1
 
 
-def draw_inputs(directory: Path, original: Original, held_out: Any) -> None:
-    """Write golden inputs: samples of the held-out data, random ones where there is none.
+def draw_inputs(model: Path, directory: Path, original: Original, held_out: Any) -> None:
+    """Write golden inputs for what was made of `model`: samples of the held-out data, random ones where there is none.
 
     Raises:
         ModelError: the data does not have the shape of the model's only input; inputs that cannot be drawn.
     """
     (directory / "golden").mkdir()
-    _save(directory / INPUTS, golden.sample_inputs(read_model(directory / original.file), held_out))
+    found = read_model(directory / original.file)
+    found.source = str(model)
+    _save(directory / INPUTS, golden.sample_inputs(found, held_out))
 
 
 def run_reference(directory: Path, file: str, original: Original) -> int:
@@ -103,8 +105,11 @@ async def _run_reference(directory: Path, file: str, original: Original) -> int:
             return int((await worker.ask(message))["samples"])
         except WorkerFailed as failure:
             what = "the model" if file == original.file else f"its pruned copy {file}"
+            hint = "Give a file that this runtime runs."
+            if original.open_inputs:
+                hint = f"Give one with inputs of a fixed size; open are {', '.join(original.open_inputs)}, taken as 1."
             raise ModelError(
-                f"{golden.RUNTIME} does not run {what}: {failure.reason}.", hint="Give a file that this runtime runs."
+                f"{golden.RUNTIME} does not run {what}: {failure.reason.rstrip('.')}.", hint=hint
             ) from None
 
 

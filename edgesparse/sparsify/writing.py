@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgesparse.convert.bundle import DENSE, FLOAT
 from edgesparse.convert.flatbuffer import FlatModel, unpack
@@ -28,10 +29,12 @@ class Original:
     Attributes:
         file: relative to the directory; with every weight stored dense.
         precision: of its weights, as in the manifest.
+        open_inputs: inputs whose size a runtime is told later, each with its shape, such as "image (1x?x?x3)".
     """
 
     file: str
     precision: str
+    open_inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def write_original(model: Path, directory: Path, say: Say = lambda text: None) -
             packed = pack(rewriter.finish())
             (directory / file).unlink()  # what is mapped stays there to be read
             write(packed, directory / file, model)
-        return Original(file, _precision(graphs))
+        return Original(file, _precision(graphs), tuple(_open_inputs(tree, graphs[0])))
 
 
 def write_pruned(
@@ -122,6 +125,15 @@ def _layer_names(graph: FlatModel, weights: Sequence[Weight]) -> dict[int, str]:
     by_buffer = {weight.tensor.buffer: weight.name for weight in weights}
     constants = [graph.tensors[graph.constant(op.inputs[1]) or 0] for op in kernel_operators(graph)]
     return {place: by_buffer[tensor.buffer] for place, tensor in enumerate(constants)}
+
+
+def _open_inputs(tree: Any, graph: FlatModel) -> Iterator[str]:
+    """Not those with an open batch only, which is 1 here."""
+    for index in graph.inputs:
+        signature = tree.subgraphs[0].tensors[index].shapeSignature
+        if signature is not None and any(size < 0 for size in signature[1:]):
+            shape = "x".join("?" if size < 0 else str(size) for size in signature)
+            yield f"{graph.tensors[index].name} ({shape})"
 
 
 def _precision(graphs: Sequence[FlatModel]) -> str:

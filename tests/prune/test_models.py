@@ -104,6 +104,8 @@ def test_what_is_no_model(model: Any, tmp_path: Path) -> None:
     renamed.write_bytes((tmp_path / "good.keras").read_bytes())
     weights = tmp_path / "some.weights.h5"
     model.save_weights(weights)
+    truncated = tmp_path / "truncated.h5"
+    truncated.write_bytes(weights.read_bytes()[:2000])
     empty = tmp_path / "empty"
     empty.mkdir()
     for path, message in {
@@ -112,6 +114,7 @@ def test_what_is_no_model(model: Any, tmp_path: Path) -> None:
         archive: "no Keras model",
         renamed: "under another name",
         weights: "weights without a model",
+        truncated: "damaged or truncated",
         empty: "holds no model",
     }.items():
         with pytest.raises(ModelError, match=message) as caught:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgesparse import sparsify
+from edgesparse.convert.flatbuffer import schema
 from edgesparse.errors import EdgesparseError
 from edgesparse.recipe import Quantize, Recipe
 from edgesparse.sparsify import make_recipe
@@ -82,7 +83,7 @@ def test_refuses_by_name_and_leaves_nothing(case: str, tmp_path: Path) -> None:
 def test_int8_weights_with_a_zero_point_are_left_by_name(tmp_path: Path) -> None:
     import flatbuffers
 
-    from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, schema
+    from edgesparse.convert.flatbuffer import FILE_IDENTIFIER
 
     model = schema().ModelT.InitFromPackedBuf(files.int8_network(), 0)
     zero_point(model)
@@ -91,6 +92,27 @@ def test_int8_weights_with_a_zero_point_are_left_by_name(tmp_path: Path) -> None
     (tmp_path / "model.tflite").write_bytes(bytes(builder.Output()))
     with pytest.raises(EdgesparseError, match="the zero point of its int8 weights is 3: no stored value is 0"):
         sparsify(tmp_path / "model.tflite", make_recipe("16x4", 0.8), tmp_path / "out")
+
+
+def test_inputs_of_no_fixed_size_are_named(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        entry = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
+        entry.shapeSignature, entry.shape, entry.name = [1, -1, 12, 3], [1, 1, 12, 4], b"image"
+
+    (tmp_path / "model.tflite").write_bytes(files.network(change=change))
+    with pytest.raises(EdgesparseError, match="does not run the model") as caught:
+        sparsify(tmp_path / "model.tflite", make_recipe("16x1", 0.8), tmp_path / "out")
+    assert caught.value.exit_code == 3
+    assert "inputs of a fixed size; open are image (1x?x12x3)" in str(caught.value.hint)
+
+
+def test_an_input_that_is_no_number_is_named(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].type = schema().TensorType.STRING
+
+    (tmp_path / "model.tflite").write_bytes(files.network(change=change))
+    with pytest.raises(EdgesparseError, match=f"^{tmp_path}/model.tflite takes STRING"):
+        sparsify(tmp_path / "model.tflite", make_recipe("16x1", 0.8), tmp_path / "out")
 
 
 def test_what_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
