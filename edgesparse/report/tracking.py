@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'edgesparse[mlflow]'"
 URI = "MLFLOW_TRACKING_URI"
 
+_REFUSED = (
+    "Is it there, and may you write to it? A database of its own, such as sqlite:, needs all of it: pip install mlflow"
+)
+# A server that is away is tried again; by itself MLflow does so for minutes.
+_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+
 # What MLflow takes in the name of a metric.
 _NO_NAME = re.compile(r"[^\w\-. /]")
 
@@ -49,8 +55,10 @@ def log_run(
     if not uri:
         raise UsageError(
             f"Expected an MLflow store, found neither --mlflow-uri nor {URI}.",
-            hint="Such as --mlflow-uri http://localhost:5000 or --mlflow-uri sqlite:///mlflow.db",
+            hint="Such as --mlflow-uri http://localhost:5000",
         )
+    for name, value in _RETRIES.items():
+        os.environ.setdefault(name, value)
     try:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
@@ -59,10 +67,8 @@ def log_run(
     try:
         return _log(MlflowClient(tracking_uri=uri), comparison, compared, files)
     except MlflowException as error:
-        first = str(error).splitlines()[0]
-        raise EdgesparseError(
-            f"MLflow at {uri} refused: {first}", hint="Is it there, and may you write to it?"
-        ) from None
+        first = str(error).strip().splitlines()[0]
+        raise EdgesparseError(f"MLflow at {uri} refused: {first}", hint=_REFUSED) from None
     except ImportError as error:  # a store that needs more than the skinny package brings
         missing = f"MLflow at {uri} needs a package that is not installed: {error}."
         raise UsageError(missing, hint="pip install mlflow") from None
