@@ -31,13 +31,17 @@ class Answer:
 
     Attributes:
         kind: which question could be answered.
-        text: one to three sentences.
+        text: the sentence.
+        more: what to hold it against, another sentence; "" where there is none.
         facts: the numbers in it, each by itself.
+        cell: the variant and the row that it is about; None where it is about no single one.
     """
 
     kind: Kind
     text: str
     facts: list[Fact] = field(default_factory=list)
+    more: str = ""
+    cell: Cell | None = None
 
 
 def answer(comparison: Comparison) -> Answer:
@@ -53,7 +57,7 @@ def answer(comparison: Comparison) -> Answer:
     faster = [each for each in _pruned(comparison) if _verdict(each[1]) == "faster"]
     worth = [each for each in faster if (_points(comparison, each[0]) or 0.0) >= -ACCURACY_POINTS]
     if not worth:
-        return Answer("not faster", _why_not(comparison, faster))
+        return Answer("not faster", _why_not(comparison, faster), more=_ran_dense(comparison))
     return _faster(comparison, *min(worth, key=lambda each: each[1].median_ms or 0.0))
 
 
@@ -83,10 +87,11 @@ def _faster(comparison: Comparison, variant: VariantSummary, row: Row) -> Answer
         scope = f"above idle, {energy.scope}{simulated}"
         facts.append(Fact("Energy", f"{_signed(100 * (energy.of_dense - 1), '.0f')} %", scope))
     facts.append(Fact("File", f"{_signed(100 * size, '.0f')} %", f"{variant.bytes / 1e3:,.0f} kB"))
-    return Answer("faster", ", ".join(told) + "." + _against_the_fastest(comparison, row), facts)
+    more = _against_the_fastest(comparison, variant.name, row)
+    return Answer("faster", ", ".join(told) + ".", facts, more, (variant, row))
 
 
-def _against_the_fastest(comparison: Comparison, row: Row) -> str:
+def _against_the_fastest(comparison: Comparison, variant: str, row: Row) -> str:
     """A second sentence where dense is faster under another backend than under this row's."""
     dense = [each for variant, each in _cells(comparison) if variant.pattern == DENSE and each.median_ms is not None]
     best = min(
@@ -97,8 +102,8 @@ def _against_the_fastest(comparison: Comparison, row: Row) -> str:
     times = best.median_ms / row.median_ms
     found = f"Dense is fastest under {best.backend}, {milliseconds(best.median_ms)} ms"
     if times <= 1:
-        return f" {found}, and that is faster still."
-    return f" {found}; {times:.2f}x as fast as that, by the medians."
+        return f"{found}, and that is faster still."
+    return f"{found}; {variant} runs {times:.2f}x as fast as that, by the medians."
 
 
 def _why_not(comparison: Comparison, faster: list[Cell]) -> str:
@@ -119,11 +124,16 @@ def _why_not(comparison: Comparison, faster: list[Cell]) -> str:
         told.append(f"{len(faster)} faster but less accurate ({variant.name} under {row.backend}: "
                     f"{row.ratio_to_dense.value or 0:.2f}x as fast, {lost} points)")  # fmt: skip
     text += f": of {len(pruned)} measurements, {', '.join(told)}."
-    dense = Counter(row.backend for _, row in pruned if row.kind is None and row.path["taken"] == "dense")
-    if dense:
-        ran = ", ".join(f"{count} under {backend}" for backend, count in dense.items())
-        text += f" Stored sparse but run dense, so no zero was skipped: {ran}."
     return text
+
+
+def _ran_dense(comparison: Comparison) -> str:
+    """Where the zeros of sparse variants were not skipped."""
+    dense = Counter(row.backend for _, row in _pruned(comparison) if row.kind is None and row.path["taken"] == "dense")
+    if not dense:
+        return ""
+    ran = ", ".join(f"{count} under {backend}" for backend, count in dense.items())
+    return f"Run dense by their backend, so that no zero was skipped: {ran}."
 
 
 def _instructions(comparison: Comparison) -> Answer:
@@ -133,13 +143,15 @@ def _instructions(comparison: Comparison) -> Answer:
         for variant, row in _pruned(comparison)
         if (found := row.instructions) is not None and found.of_dense is not None
     ]
-    note = f" {board} is emulated: it has no latency, and fewer instructions are no proof of a shorter one."
+    note = f"{board} is emulated: it has no latency, and fewer instructions are no proof of a shorter one."
     if not known:
-        return Answer("nothing", f"Nothing was counted of a sparse variant on {board}.{note}")
+        return Answer("nothing", f"Nothing was counted of a sparse variant on {board}.", more=note)
     of_dense, variant, row = min(known, key=lambda each: each[0])
     assert row.instructions is not None
     if of_dense >= 1:
-        return Answer("instructions", f"No sparse variant executes fewer instructions than dense on {board}.{note}")
+        return Answer(
+            "instructions", f"No sparse variant executes fewer instructions than dense on {board}.", more=note
+        )
     count = f"{millions(row.instructions.per_inference)} million"
     text = (
         f"{variant.name} executes {100 * (1 - of_dense):.0f} % fewer instructions than dense on "
@@ -149,7 +161,7 @@ def _instructions(comparison: Comparison) -> Answer:
         Fact("Instructions", f"{of_dense:.3f} of dense", f"{count} for an inference"),
         Fact("Latency", "none", "emulated"),
     ]
-    return Answer("instructions", text + note, facts)
+    return Answer("instructions", text, facts, note, (variant, row))
 
 
 def _sustained(comparison: Comparison) -> Answer:
@@ -166,7 +178,7 @@ def _sustained(comparison: Comparison) -> Answer:
         told.append(text + (f", dense {_settled(dense[0][1])}" if dense and pruned else "") + f" under {backend}")
     board = comparison.board["name"]
     return Answer(
-        "sustained", f"Under load for minutes on {board}: {'; '.join(told)}. One launch each, so no interval."
+        "sustained", f"Under load for minutes on {board}: {'; '.join(told)}.", more="One launch each, so no interval."
     )
 
 

@@ -48,7 +48,7 @@ class Mask(msgspec.Struct, frozen=True, kw_only=True):
         rows, columns = len(self.corner), len(self.corner[0]) if self.corner else 0
         if (rows, columns) == (self.outputs, self.inputs):
             return f"all {self.outputs} outputs x {self.inputs} inputs"
-        return f"the first {rows} of {self.outputs} outputs, {columns} of {self.inputs} inputs"
+        return f"first {rows} of {self.outputs} outputs, {columns} of {self.inputs} inputs"
 
 
 class Masks(msgspec.Struct, frozen=True, kw_only=True):

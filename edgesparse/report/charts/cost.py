@@ -17,7 +17,7 @@ def accuracy(source: Source) -> Any | None:
     if not found:
         return None
     series, picked = all_series(source.comparison), picking()
-    scale = alt.Scale(type="log", zero=False, nice=False, padding=28)
+    scale = alt.Scale(type="log", nice=False, padding=28)
     x = alt.X("median_ms:Q", title="median latency, ms", scale=scale).axis(tickCount=6, format="~r")
     y = alt.Y("accuracy:Q", axis=value_axis("accuracy", format=".1%")).scale(zero=False, padding=18)
     base = alt.Chart().transform_filter("isValid(datum.median_ms) && isValid(datum.accuracy)")
@@ -26,7 +26,7 @@ def accuracy(source: Source) -> Any | None:
         .mark_line(interpolate="step-after", color=source.style.soft, strokeWidth=1.2, strokeDash=[4, 3])
         .encode(x=x, y=y, order="median_ms:Q")
     )
-    intervals = base.mark_rule(strokeWidth=1.5).encode(
+    intervals = base.transform_filter("isValid(datum.low_ms)").mark_rule(strokeWidth=1.5).encode(
         x=alt.X("low_ms:Q", scale=scale), x2="high_ms:Q", y=y, color=colour(source.style, series),
         opacity=faded(picked, 0.6),
     )  # fmt: skip
@@ -54,7 +54,8 @@ def accuracy(source: Source) -> Any | None:
         .mark_text(dx=7, dy=-9, align="left", fontSize=10.5, color=source.style.ink)
         .encode(x=x, y=y, text="variant:N")
     )
-    return alt.layer(front, intervals, points, names, data=source.data("rows"), height=300)
+    between = (intervals,) if any(row["low_ms"] for row in found) else ()
+    return alt.layer(front, *between, points, names, data=source.data("rows"), height=300)
 
 
 def size(source: Source) -> Any | None:

@@ -37,10 +37,13 @@ def energy(source: Source) -> Any | None:
     base = alt.Chart().transform_filter("isValid(datum.mj)")
     x = alt.X("mj:Q", title=title).scale(zero=True)
     bars = base.mark_bar(cornerRadiusEnd=2).encode(x=x, opacity=faded(picked, 0.55), **shared).add_params(picked)
-    intervals = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low_mj:Q", title=title), x2="high_mj:Q", opacity=faded(picked), **shared
+    intervals = (
+        base.transform_filter("isValid(datum.low_mj)")
+        .mark_rule(strokeWidth=2)
+        .encode(x=alt.X("low_mj:Q", title=title), x2="high_mj:Q", opacity=faded(picked), **shared)
     )
-    return alt.layer(bars, intervals, data=source.data("rows"), height=height_of(len(names), len(series)))
+    layers = (bars, intervals) if any(row["low_mj"] is not None for row in found) else (bars,)
+    return alt.layer(*layers, data=source.data("rows"), height=height_of(len(names), len(series)))
 
 
 def power(source: Source) -> Any | None:

@@ -11,6 +11,8 @@ from edgesparse.report.charts.tables import all_series
 # Of a logarithmic axis of ratios.
 _RATIOS = (0.1, 0.125, 0.2, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
 _ROW_PX = 11
+# How the chart of all samples shows them.
+_AS = ("in ms", "over the median")
 
 
 def speedup(source: Source) -> Any | None:
@@ -39,31 +41,21 @@ def speedup(source: Source) -> Any | None:
         alt.Tooltip("median_ms:Q", title="median ms", format=".4~r"), alt.Tooltip("path:N"),
     ]  # fmt: skip
     base = alt.Chart().transform_filter("isValid(datum.times)")
-    sure = "datum.verdict === 'faster' || datum.verdict === 'slower'"
-    intervals = base.mark_rule(strokeWidth=2.5, strokeCap="round").encode(
+    shared: dict[str, Any] = {"y": y, "yOffset": offset, "color": colour(source.style, series), "tooltip": told}
+    intervals = base.transform_filter("isValid(datum.low_times)").mark_rule(strokeWidth=2.5, strokeCap="round").encode(
         x=alt.X("low_times:Q", axis=axis).scale(type="log", domain=[low, high], nice=False),
-        x2="high_times:Q",
-        y=y,
-        yOffset=offset,
-        color=colour(source.style, series),
-        opacity=faded(picked, 0.75),
-        tooltip=told,
-    )
-    hollow = colour(source.style, series)
-    points = (
-        base.mark_point(size=62, strokeWidth=2, filled=False)
-        .encode(
-            x=x, y=y, yOffset=offset, color=hollow, opacity=faded(picked), tooltip=told,
-            fill=alt.when(sure).then(colour(source.style, series).legend(None)).otherwise(
-                alt.value(source.style.paper)
-            ),
-        )
-        .add_params(picked)
+        x2="high_times:Q", opacity=faded(picked, 0.75), **shared,
     )  # fmt: skip
+    sure = "datum.verdict === 'faster' || datum.verdict === 'slower'"
+    shared |= {"x": x, "opacity": faded(picked)}
+    hollow = base.transform_filter(f"!({sure})").mark_point(size=55, strokeWidth=2, fill=source.style.paper)
+    filled = base.transform_filter(sure).mark_point(size=62, filled=True)
     one = alt.Chart(alt.InlineData(values=[{"one": 1}])).mark_rule(color=source.style.ink, strokeWidth=1)
+    between = (intervals,) if any(row["low_times"] for row in found) else ()
     return alt.layer(
-        one.encode(x="one:Q"), intervals, points, data=source.data("rows"), height=height_of(len(names), len(series))
-    )
+        one.encode(x="one:Q"), *between, hollow.encode(**shared), filled.encode(**shared).add_params(picked),
+        data=source.data("rows"), height=height_of(len(names), len(series)),
+    )  # fmt: skip
 
 
 def distributions(source: Source) -> Any | None:
@@ -75,16 +67,24 @@ def distributions(source: Source) -> Any | None:
         return None
     series, names = all_series(source.comparison), list(dict.fromkeys(row["variant"] for row in found))
     y = names_axis("variant", names)
-    scale = alt.Scale(type="log", zero=False, nice=False, padding=12)
-    axis = alt.Axis(title="latency of one inference, ms", tickCount=6, format="~r")
+    scale = alt.Scale(type="log", nice=False, padding=12)
+    axis = alt.Axis(title="latency of one inference: ms, or over the row's own median", tickCount=6, format="~r")
+    shown = alt.param(
+        name="latency_as", value=_AS[0], bind=alt.binding_radio(options=list(_AS), name="latency "),
+    )  # fmt: skip
+
+    def across(field: str, name: str) -> dict[str, str]:
+        return {name: f"datum.{field} / (latency_as === '{_AS[0]}' ? 1 : datum.median_ms)"}
+
     picked = picking()
     offset = alt.YOffset("slot:Q").scale(domain=[-0.9, len(series) - 0.1])
     colours = colour(source.style, series)
     dots = (
         alt.Chart()
+        .transform_calculate(**across("latency_ms", "at"))
         .mark_circle(size=7)
         .encode(
-            x=alt.X("latency_ms:Q", axis=axis, scale=scale),
+            x=alt.X("at:Q", axis=axis, scale=scale),
             y=y,
             yOffset=offset,
             color=colours,
@@ -108,31 +108,34 @@ def distributions(source: Source) -> Any | None:
         alt.Tooltip("samples:Q"), alt.Tooltip("launches:Q"),
     ]  # fmt: skip
     base = alt.Chart(source.data("rows")).transform_filter("isValid(datum.median_ms)")
+    for field in ("median", "low", "high"):
+        base = base.transform_calculate(**across(f"{field}_ms", f"{field}_at"))
     shared: dict[str, Any] = {"y": y, "yOffset": offset, "opacity": faded(picked), "tooltip": told}
-    intervals = base.mark_rule(color=source.style.ink, strokeWidth=1.5).encode(
-        x=alt.X("low_ms:Q", axis=axis, scale=scale), x2="high_ms:Q", **shared
+    known = base.transform_filter("isValid(datum.low_ms)")
+    intervals = known.mark_rule(color=source.style.ink, strokeWidth=1.5).encode(
+        x=alt.X("low_at:Q", axis=axis, scale=scale), x2="high_at:Q", **shared
     )
     medians = base.mark_tick(color=source.style.ink, thickness=2.5, size=_ROW_PX + 3).encode(
-        x=alt.X("median_ms:Q", axis=axis, scale=scale), **shared
+        x=alt.X("median_at:Q", axis=axis, scale=scale), **shared
     )
-    return alt.layer(
-        dots, intervals, medians, data=source.data("samples"), height=height_of(len(names), len(series), _ROW_PX + 6)
-    )
+    height = height_of(len(names), len(series), _ROW_PX + 6)
+    layers = (dots, intervals, medians) if any(row["low_ms"] for row in found) else (dots, medians)
+    return alt.layer(*layers, data=source.data("samples"), height=height).add_params(shown)
 
 
 def rounds(source: Source) -> Any | None:
     """How far each launch's median was off the median of them all, in the order of the rounds: drift shows here."""
     import altair as alt
 
-    if not source.rows("rounds"):
+    most = max((row["round"] for row in source.rows("rounds")), default=0)
+    if most < 2:
         return None
     series, picked = all_series(source.comparison), picking()
-    most = max(row["round"] for row in source.rows("rounds"))
     chart = (
         alt.Chart(source.data("rounds"))
         .mark_line(strokeWidth=1.4, point={"size": 22})
         .encode(
-            x=alt.X("round:Q", title="round", scale=alt.Scale(domain=[1, max(most, 2)])).axis(
+            x=alt.X("round:Q", title="round", scale=alt.Scale(domain=[1, most])).axis(
                 tickMinStep=1, grid=False, format="d"
             ),
             y=alt.Y("off_percent:Q", axis=value_axis("off the median, %")),

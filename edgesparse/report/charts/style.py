@@ -60,7 +60,10 @@ def config(style: Style) -> dict[str, Any]:
             **small, "titleFontWeight": "normal", "gridColor": style.line, "domainColor": style.line,
             "tickColor": style.line, "gridWidth": 0.7, "labelLimit": NAMES_PX - 8,
         },
-        "legend": {**small, "title": None, "orient": "top", "symbolStrokeWidth": 0, "symbolSize": 90, "offset": 8},
+        "legend": {
+            **small, "title": None, "orient": "top", "symbolStrokeWidth": 0, "symbolOpacity": 1, "symbolSize": 90,
+            "offset": 8,
+        },
         "title": {"color": style.ink, "fontSize": 13, "anchor": "start", "fontWeight": 600},
         "text": {"color": style.ink, "fontSize": 11},
     }  # fmt: skip

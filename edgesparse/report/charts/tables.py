@@ -105,12 +105,12 @@ def sizes(comparison: Comparison) -> list[Entry]:
 
 
 def samples(comparison: Comparison) -> list[Entry]:
-    """Every latency that was measured, without warm-up. `slot` is the place of the series, and so much beside it that
-    dots do not hide each other."""
+    """Every latency that was measured, without warm-up, and the median of its row. `slot` is the place of the series,
+    and so much beside it that dots do not hide each other."""
     series = all_series(comparison)
     return [
         {"variant": variant.name, "series": name, "slot": series.index(name) + JITTER[number % len(JITTER)],
-         "latency_ms": latency_ms, "count": 1}
+         "latency_ms": latency_ms, "median_ms": row.median_ms, "count": 1}
         for variant, row in cells(comparison)
         for name in [series_of(comparison, row)]
         for number, latency_ms in enumerate(row.samples_ms)

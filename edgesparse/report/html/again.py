@@ -47,8 +47,8 @@ def facts(run: Run, comparison: Comparison) -> Grid:
         ("runtime", ", ".join(runtimes(comparison))),
         ("agent", f"{comparison.agent.get('version', 'unknown')}, {comparison.agent.get('sha256', '')[:16]}"),
         ("board", where),
-        *((key, board[key]) for key in ("cpu", "cores", "machine", "memory_bytes", "kernel", "python", "virtual")
-          if board.get(key)),
+        *((key, board.get(key)) for key in ("cpu", "cores", "machine", "kernel", "python", "virtual")),
+        ("memory", board.get("memory_bytes") and f"{board['memory_bytes'] / 1e9:.1f} GB"),
         ("csr library", (spec.get("delegate") or {}).get("library")),
         ("csr options", _pairs((spec.get("delegate") or {}).get("options") or {})),
         ("asked", _pairs({key: spec[key] for key in sorted(spec) if key not in _ELSEWHERE})),
@@ -73,8 +73,8 @@ def contexts(runs: Sequence[Run], comparisons: Sequence[Comparison], labels: Seq
         Line((key, *(each[key] for each in found)), mark="" if len({each[key] for each in found}) == 1 else "differs")
         for key in found[0]
     ]
-    differ = [line.cells[0] for line in lines if line.mark]
-    refused = [_REFUSALS[key] for key in differ if key in _REFUSALS]
+    differ = [key for key in _REFUSALS if len({each[key] for each in found} - {_NONE}) > 1]
+    refused = [_REFUSALS[key] for key in differ]
     return Grid(
         "Conditions of each run; lines that differ are marked",
         ("what", *labels),
@@ -83,8 +83,9 @@ def contexts(runs: Sequence[Run], comparisons: Sequence[Comparison], labels: Seq
     ), refused
 
 
+_NONE = "none"
 _REFUSALS = {
-    "bundle": "The runs are of different bundles: a variant of one is not the same file as one of that name in another.",
+    "bundle": "The runs are of different bundles: a variant of one is another file than that of its name in another.",
     "measured": "The runs measured different things, latency and instructions: no chart puts the two on one axis.",
     "energy scope": "Energy was read at different places; two scopes never compare.",
     "energy": "Some power readings are simulated: they are not held against measured ones.",
@@ -107,8 +108,8 @@ def _context(run: Run, comparison: Comparison) -> dict[str, str]:
         "governor": str(before.get("governor") or "unknown"),
         "csr library": str(delegate.get("library") or "none")[:12],
         "csr options": _pairs(delegate.get("options") or {}) or "none",
-        "energy": ("simulated" if measured[0].simulated else "measured") if measured else "none",
-        "energy scope": ", ".join(dict.fromkeys(each.scope for each in measured)) or "none",
+        "energy": ("simulated" if measured[0].simulated else "measured") if measured else _NONE,
+        "energy scope": ", ".join(dict.fromkeys(each.scope for each in measured)) or _NONE,
         "kind of run": "A/A" if comparison.aa else "sustained" if spec.get("sustained_s") else "rounds",
     }
 

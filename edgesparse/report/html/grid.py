@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from markupsafe import Markup
+
+# Words up to so many letters stay on one line.
+_LONG = 34
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,23 @@ class Grid:
     heads: Sequence[str]
     lines: Sequence[Line]
     words: frozenset[int] = frozenset({0})
+
+    def kind(self, column: int) -> Markup:
+        """The class of a column's cells: words on one line, text that wraps, or numbers, which have none."""
+        if column not in self.words:
+            return Markup()
+        long = any(len(line.cells[column]) > _LONG for line in self.lines)
+        return Markup(' class="text"') if long else Markup(' class="word"')
+
+    def without_empty(self) -> Grid:
+        """The same without columns of numbers that no line has."""
+        kept = [
+            place for place in range(len(self.heads))
+            if place in self.words or any(line.cells[place] not in ("", "-") for line in self.lines)
+        ]  # fmt: skip
+        lines = [replace(line, cells=[line.cells[place] for place in kept]) for line in self.lines]
+        words = frozenset(number for number, place in enumerate(kept) if place in self.words)
+        return Grid(self.caption, [self.heads[place] for place in kept], lines, words)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ def results(comparison: Comparison) -> Grid:
         )
         for variant, row in cells(comparison)
     ]  # fmt: skip
-    return Grid("Every variant under every backend", heads, lines, frozenset({0, 1, 2, len(heads) - 2, len(heads) - 1}))
+    return Grid(
+        "Every variant under every backend", heads, lines, frozenset({0, 1, 2, len(heads) - 2, len(heads) - 1})
+    ).without_empty()
 
 
 def _mark(row: Row) -> str:
@@ -108,9 +110,9 @@ def _instructions(comparison: Comparison) -> Grid:
 def _energy(comparison: Comparison) -> Grid:
     lines = [
         Line((variant.name, series_of(comparison, row), _number(row.energy.mj, ".4g"),
-              *_both(row.energy.interval_mj, ".4g"), _number(row.energy.gross_mj, ".4g"), percent(row.energy.of_dense, 0),
-              _number(row.energy.power_w, ".3g"), row.energy.status + " (simulated)" * row.energy.simulated,
-              row.energy.scope), variant.name, series_of(comparison, row))
+              *_both(row.energy.interval_mj, ".4g"), _number(row.energy.gross_mj, ".4g"),
+              percent(row.energy.of_dense, 0), _number(row.energy.power_w, ".3g"),
+              row.energy.status + " (simulated)" * row.energy.simulated, row.energy.scope), variant.name, series_of(comparison, row))
         for variant, row in cells(comparison)
     ]  # fmt: skip
     heads = (
@@ -174,8 +176,8 @@ def _accuracy(comparison: Comparison) -> Grid:
 def _size(comparison: Comparison) -> Grid:
     first = comparison.variants[0].bytes if comparison.variants else 1
     lines = [
-        Line((each.name, each.precision, each.pattern, percent(each.density), f"{each.bytes:,}", f"{each.dense_bytes:,}",
-              percent(each.bytes / first, 0)), each.name)
+        Line((each.name, each.precision, each.pattern, percent(each.density), f"{each.bytes:,}",
+              f"{each.dense_bytes:,}", percent(each.bytes / first, 0)), each.name)
         for each in comparison.variants
     ]  # fmt: skip
     heads = ("variant", "type", "pattern", "non-zeros", "bytes", "bytes stored dense", "of dense")

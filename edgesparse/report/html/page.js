@@ -33,6 +33,7 @@
     const kept = cells.map((cell) => isWanted({ variant: cell[0], series: cell[1] }));
     const total = cells.reduce((sum, cell, place) => sum + (kept[place] ? cell[3] : 0), 0);
     const coarser = total > MOST_DOTS ? Math.max(1, Math.ceil(65536 * kept.filter(Boolean).length / MOST_DOTS)) : 1;
+    const medians = new Map(table(run, "rows").map((row) => [row.variant + row.series, row.median_ms]));
     const dots = [];
     let at = 0;
     cells.forEach(([variant, series, slot, count, low, high], place) => {
@@ -44,7 +45,7 @@
         // Where there are more dots than can be told apart, those that would lie on each other are one, and larger.
         if (last !== null && coarser > 1 && Math.floor(step / coarser) === last.bin) { last.count += 1; continue; }
         last = { variant, series, slot: slot + found.jitter[number % found.jitter.length],
-          latency_ms: low * Math.exp(step * span), count: 1, bin: Math.floor(step / coarser) };
+          latency_ms: low * Math.exp(step * span), median_ms: medians.get(variant + series), count: 1, bin: Math.floor(step / coarser) };
         dots.push(last);
       }
     });
@@ -81,6 +82,7 @@
     const colours = canvas ? (name) => style.getPropertyValue(name).trim() : null;
     const spec = adapted(found.charts[+element.dataset.chart], { all, kept }, colours);
     const config = adapted(found.config, null, colours);
+    if (width < 500) narrow(spec);
     if (spec.vconcat) {
       const room = width - found.room.values - 50;
       spec.vconcat.forEach((each) => { each.width = Math.max(120, room); });
@@ -96,8 +98,18 @@
     return { spec: { ...spec, config, padding: 4 }, canvas, run };
   }
 
+  // On a phone names have less room.
+  function narrow(node) {
+    if (node === null || typeof node !== "object") return;
+    if (node.minExtent === found.room.names) Object.assign(node, { minExtent: 92, maxExtent: 92, labelLimit: 86 });
+    Object.values(node).forEach(narrow);
+  }
+
+  // As wide as the text of a sheet of A4, at the size that a browser gives to a point.
+  const PAPER_PX = 690;
+  let paper = false;
   async function draw(element) {
-    const width = Math.floor(element.clientWidth);
+    const width = paper ? PAPER_PX : Math.floor(element.clientWidth);
     if (!width) return;
     forget(element);
     const turn = { view: null, width };
@@ -227,14 +239,15 @@
   addEventListener("beforeprint", () => {
     theme = root.dataset.theme;
     root.dataset.theme = "light";
-    charts.forEach((element) => { if (!views.has(element) && isReady(element)) draw(element); });
-    themed();
+    paper = true;
+    charts.filter(isReady).forEach(draw);
     closed = [...document.querySelectorAll("details:not([open])")];
     closed.forEach((each) => { each.open = true; });
   });
   addEventListener("afterprint", () => {
     if (theme === undefined) delete root.dataset.theme; else root.dataset.theme = theme;
-    themed();
+    paper = false;
+    charts.filter(isReady).forEach(draw);
     closed.forEach((each) => { each.open = false; });
   });
 })();

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from edgesparse import __version__
 from edgesparse.errors import UsageError
 from edgesparse.files import write_whole
+from edgesparse.report import export
 from edgesparse.report.answer import Answer, answer
-from edgesparse.report.charts.style import PAGE, VALUES_PX, config
+from edgesparse.report.charts.style import NAMES_PX, PAGE, VALUES_PX, config
 from edgesparse.report.charts.tables import JITTER, TABLES, Entry, all_series
 from edgesparse.report.html import again
 from edgesparse.report.html.grid import Grid, Line
@@ -62,10 +67,11 @@ def render(runs: Sequence[Run]) -> str:
         loader=PackageLoader("edgesparse.report.html", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["mask_path"] = mask_path
+    environment.filters |= {"mask_path": mask_path, "coded": _coded}
     return environment.get_template("page.html.jinja").render(
         title=_title(comparisons), comparisons=comparisons, labels=labels, answers=answers, sections=parts,
         side_by_side=_side_by_side(comparisons, answers, labels) if len(runs) > 1 else None,
+        warnings=sections.told(lambda each: each.warnings),
         context=context, refusals=refusals, masks=_masks(runs, labels), version=__version__,
         commands=[again.commands(run) for run in runs],
         variants=list(dict.fromkeys(variant.name for each in comparisons for variant in each.variants)),
@@ -83,6 +89,11 @@ def labels_of(comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
+def _coded(text: str) -> Markup:
+    """Escaped, with what stands in backquotes as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _title(comparisons: Sequence[Comparison]) -> str:
     names = ", ".join(dict.fromkeys(each.bundle["name"] for each in comparisons))
     boards = list(dict.fromkeys(each.board["name"] for each in comparisons))
@@ -91,18 +102,19 @@ def _title(comparisons: Sequence[Comparison]) -> str:
 
 def _side_by_side(comparisons: Sequence[Comparison], answers: Sequence[Answer], labels: Sequence[str]) -> Grid:
     """A line for each run: the board, dense at its best, and the numbers of its answer."""
-    names = ("Speed", "Accuracy", "Energy", "File")
     lines = []
     for comparison, found, label in zip(comparisons, answers, labels, strict=True):
-        told = {
-            fact.name: f"{fact.value} {fact.detail}" if fact.name == "Speed" else fact.value for fact in found.facts
-        }
-        variant = found.text.split(" runs ")[0] if found.kind == "faster" else "-"
+        known = {fact.name: fact.value for fact in found.facts}
+        told = ["-"] * 3
+        if found.cell is not None:
+            variant, row = found.cell
+            against = export.ratio(row) if comparison.measured == "latency" else f"{known['Instructions']}"
+            told = [variant.name, row.backend, against]
         cpu = comparison.board.get("cpu") or comparison.board["type"]
-        lines.append(Line((label, str(cpu), comparison.measured, variant, *(told.get(name, "-") for name in names),
-                           comparison.run)))  # fmt: skip
-    heads = ("board", "CPU", "measured", "fastest worthwhile variant", *names, "run")
-    return Grid("Side by side", heads, lines, frozenset({0, 1, 2, 3, 8}))
+        rest = (known.get(name, "-") for name in ("Accuracy", "Energy", "File"))
+        lines.append(Line((label, str(cpu), comparison.measured, *told, *rest, comparison.run)))
+    heads = ("board", "CPU", "measured", "variant", "backend", "against dense", "accuracy", "energy", "file", "run")
+    return Grid("Side by side", heads, lines, frozenset({0, 1, 2, 3, 4, 9}))
 
 
 def _masks(runs: Sequence[Run], labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -136,7 +148,7 @@ def _data(comparisons: Sequence[Comparison], specs: Sequence[dict[str, Any]]) ->
         {"tables": {name: _columns(table(each)) for name, table in TABLES.items() if name != "samples"}, **pack(each)}
         for each in comparisons
     ]
-    room = {"values": VALUES_PX}
+    room = {"values": VALUES_PX, "names": NAMES_PX}
     found = {"runs": runs, "charts": specs, "config": config(PAGE), "jitter": JITTER, "room": room}
     return json.dumps(found, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
@@ -147,6 +159,7 @@ def _columns(entries: Sequence[Entry]) -> dict[str, Any]:
     return {"columns": names, "rows": [list(entry.values()) for entry in entries]}
 
 
+@lru_cache(maxsize=1)
 def _libraries() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that may stand in a script element."""
     import vl_convert

@@ -57,7 +57,7 @@ class Sections:
                 found.append(Figure(number, name, caption, numbers.GRIDS[name](comparison), name in CANVAS))
         return found
 
-    def _told(self, tell: Callable[[Comparison], Sequence[str]]) -> list[str]:
+    def told(self, tell: Callable[[Comparison], Sequence[str]]) -> list[str]:
         """Notes of every run, each under its label where there are several; those that all have, once."""
         found: dict[str, list[str]] = {}
         for label, comparison in zip(self.labels, self.comparisons, strict=True):
@@ -74,10 +74,10 @@ class Sections:
 
         grids = [self._labelled(numbers.results(each), number) for number, each in enumerate(self.comparisons)]
         about = (
-            "Median of the launches' medians with its 95 % interval; x dense: the dense variant's latency over this one's, "
-            "round by round, above 1 this one is faster; ~ no difference that these launches could show, ? too few of them."
+            "Median of the launches' medians with its 95 % interval; x dense: the dense variant's latency over this "
+            "one's, round by round, above 1 this one is faster; ~ no difference to be shown, ? too few launches to tell."
         )
-        return Section("results", "Results", about, grids=grids, notes=self._told(told))
+        return Section("results", "Results", about, grids=grids, notes=self.told(told))
 
     def _labelled(self, grid: Grid, number: int) -> Grid:
         if len(self.labels) == 1:
@@ -86,16 +86,16 @@ class Sections:
 
     def _speed(self) -> Section:
         about = (
-            "Against dense under the same backend, on a logarithmic axis. Right of the line: faster. Filled: a difference "
-            "that stands among all comparisons of the run; hollow: none could be shown."
+            "Against dense under the same backend, on a logarithmic axis. Right of the line: faster. Filled: a "
+            "difference that stands among all comparisons of the run; hollow: none could be shown."
         )
         figures = self._figures("speedup", "instructions")
-        notes = self._told(lambda each: [] if each.measured == "latency" else [f"{NO_LATENCY}; instructions at most."])
+        notes = self.told(lambda each: [] if each.measured == "latency" else [f"{NO_LATENCY}; instructions at most."])
         return Section("speedup", "Against dense", about, figures, notes=notes or self._nothing(figures))
 
     def _latencies(self) -> Section:
         about = (
-            "Every dot is one inference, warm-up left out and nothing else; the black tick is the median with its interval. "
+            "Every dot is one inference, warm-up left out and nothing else; the tick is the median with its interval. "
             "Below, how far each launch was off: a slope over the rounds is drift."
         )
         figures = self._figures("distributions", "rounds")
@@ -108,10 +108,12 @@ class Sections:
                 if row.outliers.share > export.MANY_OUTLIERS
             ]
 
-        return Section("latency", "Latencies", about, figures, notes=[*self._nothing(figures), *self._told(told)])
+        return Section("latency", "Latencies", about, figures, notes=[*self._nothing(figures), *self.told(told)])
 
     def _energy(self) -> Section:
-        about = "Above what the board takes when idle. Two scopes never compare; nothing is guessed where there is no sensor."
+        about = (
+            "Above what the board takes when idle. Two scopes never compare, and without a sensor nothing is guessed."
+        )
 
         def told(comparison: Comparison) -> list[str]:
             statuses = {
@@ -124,12 +126,12 @@ class Sections:
                 lines.append("Not measured: the run was asked not to, or the board is emulated.")
             return lines or (["Not measured."] if "measured" not in statuses else [])
 
-        return Section("energy", "Energy and power", about, self._figures("energy", "power"), notes=self._told(told))
+        return Section("energy", "Energy and power", about, self._figures("energy", "power"), notes=self.told(told))
 
     def _sustained(self) -> Section:
         about = "Each launch went on without a pause: latency, power, heat and clock, second by second."
         return Section("sustained", "Under load for minutes", about, self._figures("sustained"),
-                       notes=self._told(export.sustained))  # fmt: skip
+                       notes=self.told(export.sustained))  # fmt: skip
 
     def _accuracy(self) -> Section:
         about = "The dashed line is the Pareto front: what no other row beats in latency without being less accurate."
@@ -143,19 +145,19 @@ class Sections:
 
     def _operators(self) -> Section:
         about = (
-            "Every layer with weights as the file stores it, and what the csr kernels made of it on the board. Times are "
-            "predicted by the kernels' cost model; what they left ran under XNNPACK."
+            "Every layer with weights as the file stores it, and what the csr kernels made of it on the board. Times "
+            "are predicted by the kernels' cost model; what they left ran under XNNPACK."
         )
         grids = [self._labelled(_layers(run.record.manifest.variants, each), number)
                  for number, (run, each) in enumerate(zip(self.runs, self.comparisons, strict=True))]  # fmt: skip
         figures = self._figures("operators")
-        notes = self._told(export.kernels_taken)
+        notes = self.told(export.kernels_taken)
         return Section("operators", "Operators", about, figures, [each for each in grids if each.lines], notes)
 
     def _conditions(self) -> Section:
         about = "What the board was like before and after, and meanwhile."
         grids = [self._labelled(_conditions(each), number) for number, each in enumerate(self.comparisons)]
-        stopped = self._told(lambda each: [_stopped(each)] if each.stopped else [])
+        stopped = self.told(lambda each: [_stopped(each)] if each.stopped else [])
         return Section("conditions", "Conditions", about, self._figures("conditions"), grids, stopped)
 
     def _again(self) -> Section:
@@ -216,8 +218,14 @@ def _node_of(layer: Layer, nodes: Sequence[Record]) -> Record | None:
 def _conditions(comparison: Comparison) -> Grid:
     states = comparison.conditions
     keys = list(dict.fromkeys(key for state in states.values() for key in state))
-    lines = [Line((key.replace("_", " "), *(_state(key, state.get(key)) for state in states.values()))) for key in keys]
+    lines = [Line((_spelled(key), *(_state(key, state.get(key)) for state in states.values()))) for key in keys]
     return Grid("The board before and after", ("what", *states), lines, frozenset(range(len(states) + 1)))
+
+
+def _spelled(key: str) -> str:
+    for ending, unit in (("_c", " °C"), ("_mhz", " MHz"), ("_percent", " %"), ("_bytes", "")):
+        key = key.removesuffix(ending) + unit if key.endswith(ending) else key
+    return key.replace("_", " ")
 
 
 def _state(key: str, value: Any) -> str:
