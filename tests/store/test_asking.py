@@ -14,6 +14,7 @@ from edgesparse.errors import UsageError
 from edgesparse.report.summary import summarise
 from edgesparse.store import Run, RunRecord, put_away
 from edgesparse.store.asking import VIEWS, ask
+from edgesparse.store.exporting import export
 from tests.report.runs import fill, make_run
 from tests.report.test_emulated import run_of
 from tests.store.test_packed import old
@@ -71,8 +72,8 @@ def test_cells_are_those_of_the_comparison(make: Make) -> None:
     record = make(rounds=7, parity_fails="two-four/xnnpack/1")
     comparison = summarise(record)
     found = ask(
-        "SELECT variant, backend, threads, median_ms, low_ms, high_ms, ratio_to_dense, ratio_low, verdict, status, kind, "
-        "path_taken, count FROM cells"
+        "SELECT variant, backend, threads, median_ms, low_ms, high_ms, ratio_to_dense, ratio_low, verdict, "
+        "status, kind, path_taken, count FROM cells"
     )
     expected = [
         (
@@ -136,11 +137,13 @@ def test_a_counter_has_joules_and_a_failed_reading_its_reason(tmp_path: Path) ->
     record = make_run(tmp_path)
     channel = {"name": "package-0", "scope": "soc", "counts": "energy", "resolution": 1e-6, "wraps_at": None,
                "total": True}  # fmt: skip
-    found = {"type": "sensors_found", "energy": True, "reason": "",
+    found: dict[str, Any] = {"type": "sensors_found", "energy": True, "reason": "",
              "sources": [{"source": "rapl", "simulated": False, "channels": [channel]}]}  # fmt: skip
-    readings = {"type": "sensors", "source": "rapl", "t_ns": [1, 2, 3], "values": {"package-0": [1.5, None, 2.5]},
-                "errors": [[2, "package-0", "no permission"]]}  # fmt: skip
-    end = {"type": "finished", "status": "finished", "reason": ""}
+    readings: dict[str, Any] = {
+        "type": "sensors", "source": "rapl", "t_ns": [1, 2, 3], "values": {"package-0": [1.5, None, 2.5]},
+        "errors": [[2, "package-0", "no permission"]],
+    }  # fmt: skip
+    end: dict[str, Any] = {"type": "finished", "status": "finished", "reason": ""}
     record.append([{"seq": seq, "t_ns": seq, **each} for seq, each in enumerate([found, readings, end], start=1)])
     expected = [(1, None, 1.5, None), (2, None, None, "no permission"), (3, None, 2.5, None)]
     assert ask("SELECT t_ns, power_w, energy_j, error FROM sensors").rows == expected
@@ -166,10 +169,7 @@ def test_an_emulated_board_has_no_latency(tmp_path: Path, counting: bool, packed
     assert frame["latency_ms"].isna().all() and len(frame) > 0
     timed = frame[frame["phase"] == "timed"]
     assert sorted(timed["instructions"].dropna().tolist()) == (sorted(values) if counting else [])
-    for out in (tmp_path / "samples.csv", tmp_path / "samples.parquet"):
-        from edgesparse.store.exporting import export
-
-        export(record, out)
+    export(record, tmp_path / "samples.csv")
     assert not any(f"{ns / 1e6}," in (tmp_path / "samples.csv").read_text() for ns in values)
 
 
