@@ -10,13 +10,13 @@ import sys
 import zipfile
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 from edgesparse.boards.editing import add_board, remove_board
 from edgesparse.boards.inventory import list_boards, resolve
 from edgesparse.errors import UsageError
 from tests.sshd import Sshd
+from tests.wheelhouse import add_wheel, use_index
 
 COMMENTED = """\
 # The lab's boards. Ask Ada before you change one.
@@ -114,6 +114,25 @@ def test_the_whole_life_of_a_board(sshd: Sshd, inventory: Path) -> None:
     assert cli("remove", "loop").returncode == 2
 
 
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What this machine's pip finds for this machine's Python."""
+    cpython = f"cp3{sys.version_info.minor}"
+    for distribution in ("ai_edge_litert-2.3.0", "numpy-2.2.6", "psutil-7.0.0"):
+        add_wheel(tmp_path / "index", f"{distribution}-{cpython}-{cpython}-manylinux_2_17_x86_64")
+    use_index(tmp_path / "index", monkeypatch)
+    return tmp_path / "index"
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with pip and nothing else."""
+    made = tmp_path_factory.mktemp("venv") / "pip"
+    subprocess.run([sys.executable, "-m", "venv", str(made)], check=True)
+    return made
+
+
+@pytest.mark.usefixtures("index")
 def test_a_runtime_is_planned_made_listed_and_removed(sshd: Sshd, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     assert cli("add", "loop", "--host", sshd.host, "--python", str(tmp_path / "bare/bin/python")).returncode == 0
@@ -138,19 +157,15 @@ def test_a_runtime_is_planned_made_listed_and_removed(sshd: Sshd, tmp_path: Path
 
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["the same wheels", "another wheel"])
-def test_a_board_with_a_network_fetches_its_wheels_itself(sshd: Sshd, tmp_path: Path, damaged: bool) -> None:
-    venv = tmp_path / "pip"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+def test_a_board_with_a_network_fetches_its_wheels_itself(
+    sshd: Sshd, venv: Path, index: Path, tmp_path: Path, damaged: bool
+) -> None:
     assert cli("add", "loop", "--host", sshd.host, "--python", str(venv / "bin/python")).returncode == 0
-    planned = {each["name"] for each in json.loads(cli("setup", "loop", "--dry-run", "--json").stdout)["wheels"]}
-    index = tmp_path / "index"  # what the board's pip finds, in place of PyPI
-    index.mkdir()
-    for wheel in platformdirs.user_cache_path("edgesparse").rglob("*.whl"):
-        if wheel.name in planned:
-            shutil.copy(wheel, index)
-    (venv / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {index}\n")
+    there = tmp_path / "there"  # what the board's pip finds
+    shutil.copytree(index, there)
+    (venv / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {there}\n")
     if damaged:
-        with zipfile.ZipFile(next(index.glob("psutil*")), "a") as archive:
+        with zipfile.ZipFile(next(there.glob("psutil*")), "a") as archive:
             archive.writestr("psutil/evil.py", "")
     done = cli("setup", "loop")
     assert done.returncode == 0, done.stderr
