@@ -12,7 +12,7 @@ import msgspec
 from edgesparse import patterns
 from edgesparse.convert.flatbuffer import read_model
 from edgesparse.convert.layers import kernel_operators, layer_name
-from edgesparse.errors import InputRefused, ModelError
+from edgesparse.errors import InputRefused, ModelError, RecipeError
 
 Verdict = Literal["valid", "broken", "does not fit", "not checked"]
 _CHECKED = ("CONV_2D", "FULLY_CONNECTED", "Conv2D", "Dense")
@@ -78,9 +78,14 @@ def check(model: str | Path, pattern: str, *, include: Sequence[str] = (".*",), 
         include, exclude: regular expressions over layer names.
 
     Raises:
-        ModelError: no model. RecipeError: no such pattern.
+        ModelError: no model. RecipeError: no such pattern, or no regular expression.
     """
     wanted = patterns.parse_pattern(pattern)
+    for each in (*include, *exclude):
+        try:
+            re.compile(each)
+        except re.error as error:
+            raise RecipeError(f"{each!r} is no regular expression: {error}.", hint="Escape it, or mend it.") from None
     path = Path(model)
     is_file = path.suffix == ".tflite" or (path.is_file() and path.read_bytes()[4:8] == b"TFL3")
     found = [

@@ -71,3 +71,10 @@ def test_the_command(two_four: Path, tmp_path: Path) -> None:
     assert "is no valid 2:4" in bad.stderr
     assert run(str(tmp_path / "none.tflite"), "-p", "2:4").returncode == 3
     assert run(str(two_four), "-p", "4:2").returncode == 3
+
+
+@pytest.mark.parametrize("how", [{"include": ("(",)}, {"exclude": ("*",)}])
+def test_what_is_no_regular_expression_is_said(two_four: Path, how: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(EdgesparseError, match="is no regular expression") as caught:
+        check(two_four, "2:4", **how)
+    assert caught.value.exit_code == 3

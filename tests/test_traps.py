@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,18 @@ from edgesparse import sparsify
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.boards.types import load_type
 from edgesparse.check import check
-from edgesparse.convert import Bundle
+from edgesparse.convert import Bundle, convert
 from edgesparse.convert.building import INPUTS
 from edgesparse.convert.flatbuffer import read_model
+from edgesparse.convert.parity import installed_runtimes
 from edgesparse.explain import explain
 from edgesparse.explain.forewarning import forewarnings
+from edgesparse.patterns import from_keras, mask, parse_pattern, to_keras
+from edgesparse.prune.data import Data
+from edgesparse.prune.pruning import Pruned
+from edgesparse.recipe import Quantize, Recipe, Schedule
 from edgesparse.sparsify import make_recipe
+from tests.convert.models import build
 from tests.explain_graphs import write_graphs
 
 # Networks are trained or converted here, which takes long on a busy machine.
@@ -223,3 +230,51 @@ def test_what_only_goes_wrong_where_xnnpack_runs_sparse(graph: str, says: str, t
     assert ok == (not says), f"the trap is gone: {reason}"
     told = [warning for warning in forewarnings(bundle) if "ai-edge-litert" in warning]
     assert [says in warning for warning in told] == ([True] if says else [])
+
+
+PATTERNS = {"unstructured": 0.8, "block 1x4": 0.75, "block 16x1": 0.75, "block 1x16": 0.75, "2:4": None, "filter": 0.5}
+PRUNED = ("pw", "c3", "fc1")
+
+
+def pruned_by(pattern: str, kind: Any) -> Pruned:
+    """A network with a pattern's zeros, to be converted with weights of a kind."""
+    share, asked = PATTERNS[pattern], parse_pattern(pattern)
+    chosen = PRUNED[1:] if pattern == "block 1x16" else PRUNED  # pw reads 8 channels
+
+    def zeros(name: str, shape: tuple[int, ...]) -> Any:
+        if name not in chosen:
+            return np.ones(shape)
+        kernel = np.random.default_rng(len(name)).normal(size=shape)
+        return to_keras(mask(from_keras(kernel), asked, share))
+
+    name = f"{pattern.replace(' ', '-').replace(':', '-')}-{kind}"
+    recipe = Recipe(
+        name=name,
+        pattern=pattern,
+        sparsity=share,
+        schedule=Schedule(kind="constant"),
+        quantize=Quantize(kind=kind, samples=8),
+    )
+    layers = [SimpleNamespace(name=layer, pattern=pattern, pruned=True, reason="") for layer in chosen]
+    report: Any = SimpleNamespace(
+        layers=layers, accuracy_before=1.0, accuracy_pruned=1.0, accuracy_after=1.0, accuracy_samples=16
+    )
+    return Pruned(build(zeros), recipe, report, None, False, None)
+
+
+@pytest.mark.parametrize("kind", ["none", "int8", "dynamic"])
+def test_no_combination_of_pattern_and_precision_makes_a_wrong_file(kind: str, tmp_path: Path) -> None:
+    """Every file of `convert` under every installed runtime and backend: right, or the runtime says that it is too old
+    for it."""
+    generator = np.random.default_rng(5)
+    x, y = generator.random((16, 12, 12, 1), np.float32), np.arange(16) % 10
+    bundle = convert([pruned_by(pattern, kind) for pattern in PATTERNS], tmp_path / "out", data=Data(x, y, x, y))
+    named = {variant.pattern: variant for variant in bundle.manifest.variants if variant.recipe is not None}
+    assert set(named) == set(PATTERNS)
+    for variant in named.values():
+        rows = [row for row in variant.host_parity if row.runtime != "tf-keras"]
+        assert len(rows) >= 3 * len(installed_runtimes())
+        assert all(row.ok for row in rows), [(row.file, row.runtime, row.backend, row.reason) for row in rows]
+        sparse = any(tensor.sparsity for tensor in read_model(bundle.file(variant.file)).tensors)
+        assert sparse == (kind == "none")
+    assert forewarnings(bundle) == []
