@@ -76,13 +76,13 @@ def report(
             mlflow=_tracked(mlflow, mlflow_uri), page=html,
         )  # fmt: skip
         return
+    _print(found, as_json, as_csv, as_markdown, operators)
     if mlflow or mlflow_uri:
         from edgesparse.report.tracking import log_run
 
         for run in found:
             logged = log_run(run.comparison(), mlflow_uri, files=[html] if html else [])
             console.say(f"{run.id}: run {logged} in MLflow")
-    _print(found, as_json, as_csv, as_markdown, operators)
 
 
 def compare_two(

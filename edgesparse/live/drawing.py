@@ -55,7 +55,8 @@ class RunDrawing:
         state, share = self.state, self.state.share()
         sustained = state.spec is not None and state.spec.sustained_s
         rounds = f" of {state.most_rounds}" if state.most_rounds else ""
-        done = "checking" if not state.launches and not sustained else f"round {state.round + 1}{rounds}"
+        launched = state.launches or state.current
+        done = f"round {state.round + 1}{rounds}" if launched else "checking"
         elapsed_s, left_s = state.elapsed_s(self.now_s), state.remaining_s(self.now_s)
         left = f", {clock(left_s)} left at most" if left_s is not None else ""
         table = Table.grid(padding=(0, 2))
@@ -63,7 +64,7 @@ class RunDrawing:
             table.add_column(no_wrap=True)
         # Without a known end an empty bar: one that pulsed would have to be drawn again and again.
         bar = ProgressBar(total=1.0, completed=share or 0.0, width=min(_BAR_COLUMNS, max(4, width - 56)))
-        table.add_row(Text("sustained" if sustained else done), bar, Text(f"{clock(elapsed_s)}{left}"))
+        table.add_row(Text("sustained" if sustained and launched else done), bar, Text(f"{clock(elapsed_s)}{left}"))
         return table
 
     def _table(self, width: int, height: int) -> Table:
