@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgesparse.report.tables import kilobytes, percent
 ACCURACY_POINTS = 1.5
 # Above this share outliers are told of in words; in JSON they always are.
 MANY_OUTLIERS = 0.02
+ROWS_TOLD_APART = 3
 # What is said of each row, by what the board's clock counts.
 VALUE_HEADS: dict[Quantity, tuple[str, ...]] = {
     "latency": ("median ms [95 %]", "p90 ms", "p99 ms", "x dense [95 %]", "mJ [95 %]"),
@@ -318,12 +320,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     if comparison.stopped:
         lines.append(f"Stopped: {comparison.stopped['reason']}; {comparison.stopped['detail']}".rstrip("; ") + ".")
     lines += energy_notes(comparison)
-    lines += [
-        f"{variant.name} under {row.backend}, {_threads(row)}: {row.outliers.sentence()}."
-        for variant in comparison.variants
-        for row in variant.backends
-        if row.outliers.share > MANY_OUTLIERS
-    ]
+    lines += outlier_notes(comparison)
     lines += kernels_taken(comparison)
     lines += _rounding(comparison)
     verdicts = {row.ratio_to_dense.verdict for row in rows if row.ratio_to_dense}
@@ -345,6 +342,23 @@ def footnotes(comparison: Comparison) -> list[str]:
             f"This board differs from itself by up to {floor.share:.1%} (run {floor.run}); less is no difference."
         )
     return lines
+
+
+def outlier_notes(comparison: Comparison) -> list[str]:
+    """A sentence for each row with many samples far above the others; one for all of them where most rows have."""
+    rows = [(variant.name, row) for variant in comparison.variants for row in variant.backends if row.count]
+    many = [(name, row) for name, row in rows if row.outliers.share > MANY_OUTLIERS]
+    if len(many) <= ROWS_TOLD_APART:
+        return [f"{name} under {row.backend}, {_threads(row)}: {row.outliers.sentence()}." for name, row in many]
+    shares = [row.outliers.share for _, row in many]
+    reasons: Counter[str] = Counter()
+    for _, row in many:
+        reasons.update(row.outliers.reasons)
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return [
+        f"{len(many)} of {len(rows)} rows have samples far above the others, {min(shares):.1%} to {max(shares):.1%} of "
+        f"theirs: {told}; none is left out."
+    ]
 
 
 def _rounding(comparison: Comparison) -> list[str]:

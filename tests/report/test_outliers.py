@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgesparse.report.export import outlier_notes
 from edgesparse.report.outliers import find_outliers
+from edgesparse.store import Run
+from tests.report.runs import fill, make_run
 
 SECOND = 1_000_000_000
 
@@ -61,3 +66,17 @@ def test_launches_that_differ_are_no_outliers_of_each_other() -> None:
     slow = launch({})
     slow["latency_ns"] = [2 * each for each in slow["latency_ns"]]
     assert find_outliers([launch({}), slow], []).count == 0
+
+
+def test_many_rows_with_outliers_are_told_of_in_one_sentence(tmp_path: Path) -> None:
+    record = fill(make_run(tmp_path), rounds=2)
+    lines = (record.path / "journal.jsonl").read_text().splitlines()
+    spiked = []
+    for line in map(json.loads, lines):
+        if line["type"] == "samples":
+            line["latency_ns"][5:8] = [9 * each for each in line["latency_ns"][5:8]]
+        spiked.append(json.dumps(line))
+    (record.path / "journal.jsonl").write_text("\n".join(spiked) + "\n")
+    (note,) = outlier_notes(Run.load(record.path).comparison())
+    assert note.startswith("8 of 8 rows have samples far above the others, 4.")
+    assert "48 unexplained" in note and note.endswith("none is left out.")

@@ -99,16 +99,8 @@ class Sections:
             "Below, how far each launch was off: a slope over the rounds is drift."
         )
         figures = self._figures("distributions", "rounds")
-
-        def told(comparison: Comparison) -> list[str]:
-            rows = [(variant, row) for variant in comparison.variants for row in variant.backends]
-            return [
-                f"{variant.name} under {row.backend}: {row.outliers.sentence()}."
-                for variant, row in rows
-                if row.outliers.share > export.MANY_OUTLIERS
-            ]
-
-        return Section("latency", "Latencies", about, figures, notes=[*self._nothing(figures), *self.told(told)])
+        notes = [*self._nothing(figures), *self.told(export.outlier_notes)]
+        return Section("latency", "Latencies", about, figures, notes=notes)
 
     def _energy(self) -> Section:
         about = (
