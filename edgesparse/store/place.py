@@ -37,7 +37,7 @@ class Place:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)  # as it may be shown
+        self.url = _shown(url)
         self._fs, self._root = _open(url)
         protocols = self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
         self._local = Path(self._root) if "file" in protocols else None
@@ -230,18 +230,31 @@ def _open(url: str) -> tuple[Any, str]:
 
     protocol = url.split("://", 1)[0].split("::")[-1] if "://" in url else "file"
     try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).expanduser().absolute()))
+        if "://" not in url:
+            url = str(Path(url).expanduser().absolute())
+        if protocol in ("sftp", "ssh"):
+            from edgesparse.store.sftp import open_sftp
+
+            return open_sftp(url)
+        found: tuple[Any, str] = fsspec.core.url_to_fs(url)
     except ImportError:
-        module = known_implementations.get(protocol, {}).get("class", "").split(".")[0]
-        needs = known_implementations.get(protocol, {}).get("err", "").rstrip(".")
+        known = known_implementations.get(protocol, {})
+        module = known.get("class", "").split(".")[0]
         package = module if module and module != "fsspec" else f"fsspec[{protocol}]"
         raise UsageError(
-            f"Expected what opens {protocol}:// for {VARIABLE}, found it not installed ({needs or package}).",
+            f"Expected what opens {protocol}:// for {VARIABLE}, found it not installed "
+            f"({known.get('err', '').rstrip('.') or package}).",
             hint=f"Install it: pip install {package}",
         ) from None
-    except ValueError as error:
+    except Exception as error:  # whatever a file system raises that cannot reach its other side, or does not exist
         raise UsageError(
-            f"Expected a directory or a URL that fsspec opens as {VARIABLE}, found {protocol}:// ({error}).",
+            f"Expected a directory or a URL that fsspec opens as {VARIABLE}, found {_shown(url)} "
+            f"({type(error).__name__}: {error}).",
             hint="Such as /data/runs, s3://bucket/runs or sftp://host/runs.",
         ) from None
     return found
+
+
+def _shown(url: str) -> str:
+    """Without its password."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)

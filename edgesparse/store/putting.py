@@ -18,8 +18,9 @@ def put_away(record: RunRecord) -> bool:
     Raises:
         UsageError: it has not ended, or the store refuses it. OSError: the disk does. The run is whole where it was.
     """
-    was, place = (record.packed, record.path), Place.chosen()
+    was = (record.packed, record.path)
     record.pack()
+    place = Place.chosen()
     if place and record.path.parent == runs_dir():
         record.move_to(place)
     return was != (record.packed, record.path)

@@ -20,6 +20,9 @@ from edgesparse.report.summary import summarise
 from edgesparse.store import RunRecord, entries, list_runs, put_away, runs_dir, try_to_put_away
 from edgesparse.store import place as places
 from tests.report.runs import fill, make_run
+from tests.sshd import Sshd, make_sshd, sshd
+
+__all__ = ["make_sshd", "sshd"]
 
 
 class TornFileSystem(MemoryFileSystem):  # type: ignore[misc]
@@ -216,6 +219,34 @@ def test_what_is_not_installed_is_named_with_its_install_line(monkeypatch: pytes
         with pytest.raises(UsageError, match="Expected what opens s3://") as caught:
             list_runs()
     assert caught.value.hint == "Install it: pip install s3fs"
+
+
+def test_a_store_that_cannot_be_opened_leaves_the_run_packed_here(
+    run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.VARIABLE, "s33://bucket/runs")
+    told: list[str] = []
+    try_to_put_away(run, told.append)
+    assert "s33://" in told[0] and run.packed and run.path == runs_dir() / run.id
+    assert RunRecord.load(run.id).records() == run.records()
+
+
+def test_over_ssh_with_host_keys_checked(
+    run: RunRecord, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, known = run.records(), sshd.known_hosts.read_text()
+    monkeypatch.setenv(places.VARIABLE, f"sftp://{sshd.host}{tmp_path}/over-ssh")
+    sshd.known_hosts.write_text("")
+    with pytest.raises(UsageError, match="not found in known_hosts"):
+        put_away(run)
+    sshd.known_hosts.write_text(known)
+    put_away(run)
+    assert not (runs_dir() / run.id).exists() and (tmp_path / "over-ssh" / run.id / "run.json").exists()
+    assert list_runs() == [run.id] and RunRecord.load(run.id).records() == records
+    found = places.Place.chosen()
+    assert found is not None
+    found.remove(run.id)
+    assert list_runs() == []
 
 
 def test_a_protocol_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
