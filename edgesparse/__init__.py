@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgesparse.prune import prune
     from edgesparse.prune.preparing import prepare
     from edgesparse.recipe import Recipe, load_recipe
+    from edgesparse.report.comparing import compare_runs
     from edgesparse.sensitivity import sensitivity
     from edgesparse.sparsify import sparsify
     from edgesparse.store import Run
@@ -37,6 +38,7 @@ _HOME_OF = {
     "Run": "edgesparse.store",
     "bench": "edgesparse.bench",
     "check": "edgesparse.check",
+    "compare_runs": "edgesparse.report.comparing",
     "convert": "edgesparse.convert",
     "deploy": "edgesparse.deploy",
     "explain": "edgesparse.explain",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "bench",
     "check",
+    "compare_runs",
     "convert",
     "deploy",
     "explain",

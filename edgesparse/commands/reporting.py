@@ -108,7 +108,7 @@ def compare_two(
     compared = compare_runs(base, new)
     broken = [] if limit is None else list(gate.broken(compared, limit).values())
     if as_json:
-        console.print_json(to_json(compared))
+        console.print_json(to_json(compared, broken))
     elif as_markdown:
         sys.stdout.write(to_markdown(compared, broken))
     else:

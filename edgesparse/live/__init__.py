@@ -20,8 +20,8 @@ from edgesparse.quantity import Quantity
 CANCELS = "Ctrl-C cancels the run and keeps what was measured"
 LEAVES = "Ctrl-C leaves; the run goes on"
 
-# The board may be this very machine: drawing must not disturb what is measured.
-DRAWN_PER_S = 2.0
+# The board may be this very machine, and drawing must not disturb what is measured: 60 cells take 8 ms of a core.
+DRAWN_PER_S = 1.0
 
 
 class RunView:

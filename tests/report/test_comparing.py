@@ -358,5 +358,6 @@ def test_long_markdown_folds_the_noise(tmp_path: Path) -> None:
 def test_json_is_the_structs(tmp_path: Path) -> None:
     compared = compare_runs(*make_pair(tmp_path, slower({CELL: 1.2}), crashes=("two-four/builtin/1", 1)))
     document = json.loads(json.dumps(to_json(compared), allow_nan=False))
-    assert document["version"] == 1
+    assert (document["version"], document["not_allowed"]) == (1, [])
+    assert document["verdict"] == headline(compared)
     assert msgspec.convert(document, RunsCompared) == compared

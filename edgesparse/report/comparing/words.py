@@ -19,9 +19,9 @@ BAD = ("slower", "more", "fails now", "missing")
 GOOD = ("faster", "fewer", "works now")
 
 
-def to_json(compared: RunsCompared) -> dict[str, Any]:
-    """In JSON types; the structs are its schema."""
-    return dict(msgspec.to_builtins(compared))
+def to_json(compared: RunsCompared, broken: Sequence[str] = ()) -> dict[str, Any]:
+    """In JSON types: the structs, with the verdict in a sentence, and what is not allowed (from `gate`)."""
+    return {**msgspec.to_builtins(compared), "verdict": headline(compared, broken), "not_allowed": list(broken)}
 
 
 def title(compared: RunsCompared) -> str:
