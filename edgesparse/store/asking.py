@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse.errors import UsageError
 from edgesparse.store.bulk import CONDITIONS, SAMPLES, SENSORS
 from edgesparse.store.catalogue import UNREADABLE, entries
+from edgesparse.store.cells import CELL_COLUMNS, cells_of
 from edgesparse.store.packed import split
 from edgesparse.store.paths import Record
 from edgesparse.store.record import RunRecord
@@ -118,56 +119,17 @@ def _make_views(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str]) ->
             f"CREATE VIEW {name} AS SELECT {_OF_RUN}, {columns} "
             f"FROM (FROM behind.{name} {packed}) t JOIN runs r USING (run)"
         )
-    rows_of_cells = [row for record in records.values() for row in _cells(record)] if "cells" in wanted else []
-    connection.register("cells", _table(rows_of_cells, _CELLS))
+    rows_of_cells = [row for record in records.values() for row in cells_of(record)] if "cells" in wanted else []
+    connection.register("cells", _table(rows_of_cells, CELL_COLUMNS))
 
 
-_TEXT, _NUMBER, _WHOLE, _TRUTH = "string", "double", "int64", "bool"
 _RUNS = {
-    "run": _TEXT, "created": "timestamp[s]", "status": _TEXT, "reason": _TEXT, "board": _TEXT, "board_type": _TEXT,
-    "transport": _TEXT, "host": _TEXT, "emulated": _TRUTH, "measured": _TEXT, "bundle": _TEXT, "bundle_id": _TEXT,
-    "owner": _TEXT, "edgesparse": _TEXT, "runtime": _TEXT, "runtime_version": _TEXT, "aa": _TRUTH,
-    "cell_count": _WHOLE, "sample_count": _WHOLE, "form": _TEXT, "where": _TEXT,
+    "run": "string", "created": "timestamp[s]", "status": "string", "reason": "string", "board": "string",
+    "board_type": "string", "transport": "string", "host": "string", "emulated": "bool", "measured": "string",
+    "bundle": "string", "bundle_id": "string", "owner": "string", "edgesparse": "string", "runtime": "string",
+    "runtime_version": "string", "aa": "bool", "cell_count": "int64", "sample_count": "int64", "form": "string",
+    "where": "string",
 }  # fmt: skip
-_CELLS = {
-    "run": _TEXT, "created": "timestamp[s]", "board": _TEXT, "board_type": _TEXT, "bundle": _TEXT, "variant": _TEXT,
-    "backend": _TEXT, "threads": _WHOLE, "precision": _TEXT, "pattern": _TEXT, "sparsity": _NUMBER,
-    "density": _NUMBER, "bytes": _WHOLE, "accuracy": _NUMBER, "status": _TEXT, "kind": _TEXT, "reason": _TEXT,
-    "path_requested": _TEXT, "path_taken": _TEXT, "launches": _WHOLE, "count": _WHOLE, "median_ms": _NUMBER,
-    "low_ms": _NUMBER, "high_ms": _NUMBER, "p90_ms": _NUMBER, "p99_ms": _NUMBER, "init_ms": _NUMBER,
-    "ratio_to_dense": _NUMBER, "ratio_low": _NUMBER, "ratio_high": _NUMBER, "p_adjusted": _NUMBER, "verdict": _TEXT,
-    "instructions": _NUMBER, "instructions_of_dense": _NUMBER, "energy_mj": _NUMBER, "energy_low_mj": _NUMBER,
-    "energy_high_mj": _NUMBER, "power_w": _NUMBER,
-}  # fmt: skip
-
-
-def _cells(record: RunRecord) -> Iterator[Record]:
-    """A row per cell of a run's comparison."""
-    from edgesparse.report.summary import summarise
-
-    comparison = summarise(record)
-    for variant in comparison.variants:
-        for row in variant.backends:
-            ratio, counted, used = row.ratio_to_dense, row.instructions, row.energy
-            low_ms, high_ms = row.interval_ms or (None, None)
-            ratio_low, ratio_high = (ratio.interval if ratio else None) or (None, None)
-            energy_low_mj, energy_high_mj = used.interval_mj or (None, None)
-            yield {
-                "run": record.id, "created": comparison.created, "board": record.board.get("name"),
-                "board_type": record.board.get("type"), "bundle": comparison.bundle.get("name"),
-                "variant": variant.name, "backend": row.backend, "threads": row.threads,
-                "precision": variant.precision, "pattern": variant.pattern, "sparsity": variant.sparsity,
-                "density": variant.density, "bytes": variant.bytes, "accuracy": variant.accuracy,
-                "status": row.status, "kind": row.kind, "reason": row.reason,
-                "path_requested": row.path["requested"], "path_taken": row.path["taken"], "launches": row.launches,
-                "count": row.count, "median_ms": row.median_ms, "low_ms": low_ms, "high_ms": high_ms,
-                "p90_ms": row.p90_ms, "p99_ms": row.p99_ms, "init_ms": row.init_ms,
-                "ratio_to_dense": ratio.value if ratio else None, "ratio_low": ratio_low, "ratio_high": ratio_high,
-                "p_adjusted": ratio.p_adjusted if ratio else None, "verdict": ratio.verdict if ratio else None,
-                "instructions": counted.per_inference if counted else None,
-                "instructions_of_dense": counted.of_dense if counted else None, "energy_mj": used.mj,
-                "energy_low_mj": energy_low_mj, "energy_high_mj": energy_high_mj, "power_w": used.power_w,
-            }  # fmt: skip
 
 
 def _table(rows: Sequence[Record], types: dict[str, str]) -> pa.Table:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from edgesparse.errors import UsageError
 from edgesparse.files import replacing
 from edgesparse.store.catalogue import Entry
+from edgesparse.store.cells import forget_cells
 from edgesparse.store.paths import JOURNAL, RUN, runs_dir, sync_dir
 from edgesparse.store.place import Place, files_of, remove_here
 from edgesparse.store.record import RunRecord, list_runs
@@ -59,6 +60,7 @@ def read_archive(path: Path) -> RunRecord:
 
 def remove_run(entry: Entry) -> None:
     """Remove a run from here and from the store. Raises UsageError where the store refuses; OSError."""
+    forget_cells(entry.run)
     here = runs_dir() / entry.run
     if here.is_dir():
         remove_here(here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -15,6 +16,7 @@ from edgesparse.report.summary import summarise
 from edgesparse.store import Run, RunRecord, put_away
 from edgesparse.store.asking import VIEWS, ask
 from edgesparse.store.exporting import export
+from edgesparse.store.moving import remove_run
 from tests.report.runs import fill, make_run
 from tests.report.test_emulated import run_of
 from tests.store.test_packed import old
@@ -95,6 +97,32 @@ def test_cells_are_those_of_the_comparison(make: Make) -> None:
     medians = {row[:2]: row[2] for row in by_sql.rows}
     for name, backend, _, median_ms, *_ in found.rows:
         assert median_ms is None or medians[name, backend] == pytest.approx(median_ms, rel=1e-12)
+
+
+def test_cells_that_are_kept_are_those_that_would_be_computed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = make(rounds=7)
+    computed, summaries = ask("FROM cells").rows, []
+
+    def counted(run: RunRecord) -> Any:
+        summaries.append(run.id)
+        return summarise(run)
+
+    monkeypatch.setattr("edgesparse.report.summary.summarise", counted)
+    assert ask("FROM cells").rows == computed and summaries == []
+    # What they come from has changed: the file, the code; or what is kept is torn.
+    about = json.loads((record.path / "run.json").read_text())
+    (record.path / "run.json").write_text(json.dumps({**about, "noise_floor": {"share": 9.0, "run": "another"}}))
+    assert {row[0] for row in ask("SELECT verdict FROM cells").rows} == {None, "no difference"}
+    assert len(summaries) == 1
+    monkeypatch.setattr("edgesparse.store.cells._code", lambda: b"other code")
+    ask("FROM cells")
+    assert len(summaries) == 2
+    (kept,) = (store.runs_dir().parent / "cells").iterdir()
+    kept.write_text(kept.read_text()[:50])
+    ask("FROM cells")
+    assert len(summaries) == 3
+    remove_run(store.entries()[0])
+    assert not kept.exists()
 
 
 def test_runs_in_every_state(make: Make, tmp_path: Path, old: Path) -> None:
