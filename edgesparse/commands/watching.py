@@ -32,7 +32,7 @@ def watch(
     from edgesparse import console
     from edgesparse.boards.inventory import resolve
     from edgesparse.boards.session import BoardSession
-    from edgesparse.store import Run, RunRecord
+    from edgesparse.store import Run, RunRecord, try_to_put_away
 
     record = None
     if run is not None or board is None:
@@ -43,6 +43,7 @@ def watch(
         with BoardSession(where, reach(accept_new_host_key), console.say) as session:
             record = _follow(session, run, record, as_json)
     if record is not None:
+        try_to_put_away(record, console.say)  # who started it may be gone
         print_run(Run(RunRecord.load(record.id)), as_json, False, False)
 
 
