@@ -25,6 +25,8 @@ FEWEST_READINGS = 10
 _LARGEST_GAP = 5.0
 # Which scope energy is told of where a board has several: the one that holds the most.
 SCOPES = ("wall", "board-input", "soc", "gpu", "rail")
+# Those in which the processor is.
+ENCLOSING = ("wall", "board-input", "soc")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,13 @@ class Amount:
 
 
 def unwrapped(values: Floats, wraps_at: float | None) -> Floats:
-    """A counter's values without its wraps; one that fell without a known range has been set back, and goes on from
-    where it was."""
+    """A counter's values without its wraps. One that fell further than a wrap explains, or without a known range, has
+    been set back, and goes on from where it was."""
     steps = np.diff(values)
-    fell = steps < 0
-    lost = (wraps_at or 0.0) + np.zeros_like(steps) if wraps_at else -steps
-    return np.concatenate([values[:1], values[0] + np.cumsum(np.where(fell, steps + lost, steps))])
+    wrapped = steps + wraps_at if wraps_at else np.full_like(steps, np.inf)
+    # Nothing uses half the range between two readings.
+    fallen = np.where(wrapped <= (wraps_at or 0.0) / 2, wrapped, 0.0)
+    return np.concatenate([values[:1], values[0] + np.cumsum(np.where(steps < 0, fallen, steps))])
 
 
 def joules(trace: Trace, window: Window) -> Amount | None:
@@ -75,13 +78,15 @@ def joules(trace: Trace, window: Window) -> Amount | None:
         None where the readings do not cover the window, or have a gap in it.
     """
     begin, end = window
-    time_s, edges = (trace.t_ns - begin) / 1e9, (0.0, (end - begin) / 1e9)
-    if len(time_s) < 2 or time_s[0] > edges[0] or time_s[-1] < edges[1] or end <= begin:
+    before, behind = int(np.searchsorted(trace.t_ns, begin, "right")) - 1, int(np.searchsorted(trace.t_ns, end, "left"))
+    if before < 0 or behind >= len(trace.t_ns) or end <= begin:
         return None
+    near_it = slice(before, behind + 1)
+    time_s, edges = (trace.t_ns[near_it] - begin) / 1e9, (0.0, (end - begin) / 1e9)
     inside = (time_s > edges[0]) & (time_s < edges[1])
-    if int(inside.sum()) < 1 or _has_gap(time_s, edges, trace.update_s):
+    if int(inside.sum()) < 1 or _has_gap(time_s, trace.update_s):
         return None
-    values = unwrapped(trace.values, trace.wraps_at) if trace.counter else trace.values
+    values = unwrapped(trace.values[near_it], trace.wraps_at) if trace.counter else trace.values[near_it]
     at_edges = np.interp(edges, time_s, values)
     late_s = min(trace.update_s, edges[1])
     if trace.counter:
@@ -94,15 +99,17 @@ def joules(trace: Trace, window: Window) -> Amount | None:
     # Where power steps at an edge, the readings around it do not tell when: it may be up to one update off.
     steps_w = np.abs(np.diff(values))
     slip = float(steps_w[np.clip(np.searchsorted(time_s, edges) - 1, 0, len(steps_w) - 1)].sum()) * late_s / 2
+    # Nor does a step between two readings inside, each of its own; that is how a rate too low for the load shows.
+    between = 2 * float(np.sqrt(((np.diff(watts) * np.diff(times)) ** 2).sum() / 12))
     used = float(((watts[1:] + watts[:-1]) / 2 * np.diff(times)).sum())
-    return Amount(used, trace.resolution * edges[1] + slip)  # whether a source rounds or cuts off is not known
+    # Whether a source rounds or cuts off is not known.
+    return Amount(used, trace.resolution * edges[1] + slip + between)
 
 
-def _has_gap(time_s: Floats, edges: tuple[float, float], update_s: float) -> bool:
-    first, last = np.searchsorted(time_s, edges[0], "right") - 1, np.searchsorted(time_s, edges[1], "left")
-    apart = np.diff(time_s[first : last + 1])
-    usual = max(update_s, float(np.median(apart)) if len(apart) else 0.0)
-    return bool(len(apart)) and float(apart.max()) > max(_LARGEST_GAP * usual, 1e-3)
+def _has_gap(time_s: Floats, update_s: float) -> bool:
+    apart = np.diff(time_s)
+    usual = max(update_s, float(np.median(apart)))
+    return float(apart.max()) > max(_LARGEST_GAP * usual, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class PerInference:
         gross_mj: the same with idle power.
         launches_mj: of each launch, above idle.
         power_w: mean power in the windows.
+        left_out: launches whose window the readings do not cover.
     """
 
     median_mj: float
@@ -123,6 +131,7 @@ class PerInference:
     gross_mj: float
     launches_mj: list[float]
     power_w: float
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,44 +144,58 @@ class Idle:
 
 
 def idle_power(trace: Trace, windows: Sequence[Window]) -> Idle | None:
-    """Mean power in the windows in which nothing ran. None where no window is covered."""
+    """Mean power in the windows in which nothing ran. None where one of them is not covered: how far they are apart is
+    then not known."""
     found = [(amount, end - begin) for begin, end in windows if (amount := joules(trace, (begin, end)))]
-    if not found:
+    if not found or len(found) < len(windows):
         return None
     watts = [amount.joules / (length / 1e9) for amount, length in found]
     off_by = max(amount.off_by / (length / 1e9) for amount, length in found)
     return Idle(float(np.mean(watts)), max(watts) - min(watts), off_by)
 
 
-def per_inference(trace: Trace, windows: Sequence[tuple[Window, int]], idle: Idle) -> PerInference | None:
+def per_inference(
+    traces: Trace | Sequence[Trace], windows: Sequence[tuple[Window, int]], idles: Idle | Sequence[Idle]
+) -> PerInference | None:
     """Energy above idle of the inferences in some windows.
 
     Args:
+        traces: one channel's readings, or those of rails whose sum it is.
         windows: of each launch, and how many inferences ran in it.
-        idle: from `idle_power`.
+        idles: of each trace, from `idle_power`.
 
     Returns:
-        None where no window is covered by the readings.
+        None where no window is covered by the readings of all.
     """
+    traces = [traces] if isinstance(traces, Trace) else traces
+    idles = [idles] if isinstance(idles, Idle) else idles
+    idle_w, idle_off_w = sum(idle.watts for idle in idles), sum(idle.drift_w / 2 + idle.off_by_w for idle in idles)
     above, gross, off, power = [], [], [], []
     for (begin, end), count in windows:
-        amount = joules(trace, (begin, end))
-        if amount is None or not count:
+        amounts = [amount for trace in traces if (amount := joules(trace, (begin, end)))]
+        if len(amounts) < len(traces) or not count:
             continue
-        seconds = (end - begin) / 1e9
-        above.append((amount.joules - idle.watts * seconds) / count * 1e3)
-        gross.append(amount.joules / count * 1e3)
-        off.append((amount.off_by + (idle.drift_w / 2 + idle.off_by_w) * seconds) / count * 1e3)
-        power.append(amount.joules / seconds)
+        used, seconds = sum(amount.joules for amount in amounts), (end - begin) / 1e9
+        above.append((used - idle_w * seconds) / count * 1e3)
+        gross.append(used / count * 1e3)
+        off.append((sum(amount.off_by for amount in amounts) + idle_off_w * seconds) / count * 1e3)
+        power.append(used / seconds)
     if not above:
         return None
     between = stats.median_interval(above)
     systematic = max(off)
     interval = (between[0] - systematic, between[1] + systematic) if between else None
-    return PerInference(float(np.median(above)), interval, float(np.median(gross)), above, float(np.mean(power)))
+    left_out = len(windows) - len(above)
+    return PerInference(
+        float(np.median(above)), interval, float(np.median(gross)), above, float(np.mean(power)), left_out
+    )
 
 
-def main_channels(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+# A channel of a source, by the source's name.
+Named = tuple[str, Mapping[str, Any]]
+
+
+def main_channels(sources: Sequence[Mapping[str, Any]]) -> list[Named]:
     """The channels whose sum is the energy of the board: those of the scope that holds the most, its total alone where
     it has one. Simulated sources count where there are no others.
 
@@ -182,12 +205,23 @@ def main_channels(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mappi
     Returns:
         (source, channel) pairs of one source; empty without sensors.
     """
+    return next(iter(candidates(sources)), [])
+
+
+def candidates(sources: Sequence[Mapping[str, Any]]) -> list[list[Named]]:
+    """What else energy could be told of, the best first, where the best gives no readings: a battery does not while a
+    charger feeds the board. Only what holds the processor stands in; parts of it never do."""
     real = [source for source in sources if not source["simulated"]] or list(sources)
+    found: list[list[Named]] = []
     for scope in SCOPES:
+        if found and scope not in ENCLOSING:
+            break
         for source in real:
             channels = [channel for channel in source["channels"] if channel["scope"] == scope]
             if totals := [channel for channel in channels if channel["total"]]:
-                return [(source["source"], totals[0])]
-            if channels:
-                return [(source["source"], channel) for channel in channels]
-    return []
+                found.append([(source["source"], totals[0])])
+            elif channels:
+                found.append([(source["source"], channel) for channel in channels])
+            if channels and scope not in ENCLOSING:
+                break
+    return found

@@ -13,7 +13,9 @@ from typing import Any
 
 import psutil
 
-_GOVERNOR = "devices/system/cpu/cpu0/cpufreq/scaling_governor"
+from edgesparse.agent.throttling import Throttling
+
+_GOVERNOR = "cpu[0-9]*/cpufreq/scaling_governor"
 _HYPERVISOR_NAMES = ("sys_vendor", "product_name")
 _HYPERVISORS = (
     "qemu",
@@ -78,17 +80,64 @@ def read_conditions(when: str, root: Path = Path("/"), over_s: float = 0.2) -> d
     Returns:
         Units in the names; None or empty where the kernel does not say.
     """
-    frequencies = [round(core.current, 1) for core in psutil.cpu_freq(percpu=True) or []]
+    throttling = Throttling(root)
+    other_percent = psutil.cpu_percent(interval=over_s)
     return {
         "when": when,
-        "governor": _text(root / "sys" / _GOVERNOR),
-        "frequency_mhz": frequencies or None,
-        "temperature_c": _temperatures(root),
-        "throttled": _throttled(root),
+        **_now(root, throttling),
         "load_1m": round(os.getloadavg()[0], 2),
-        "other_cpu_percent": psutil.cpu_percent(interval=over_s),
-        "memory_available_bytes": psutil.virtual_memory().available,
+        "other_cpu_percent": other_percent,
     }
+
+
+def _now(root: Path, throttling: Throttling) -> dict[str, Any]:
+    """What is told before, during and after."""
+    return {
+        "governor": governor(root),
+        "power_mode": power_mode(root),
+        "frequency_mhz": _frequencies(root) or None,
+        "device_mhz": _device_frequencies(root),
+        "temperature_c": _temperatures(root),
+        "throttled": throttling.flags(),
+        "memory_available_bytes": psutil.virtual_memory().available,
+        "memory_pressure_percent": _memory_pressure(root),
+    }
+
+
+def governor(root: Path = Path("/")) -> str | None:
+    """The governors of all cores, each once; None where the kernel does not say."""
+    names = {_text(path) for path in (root / "sys/devices/system/cpu").glob(_GOVERNOR)}
+    return ", ".join(sorted(name for name in names if name)) or None
+
+
+def power_mode(root: Path = Path("/")) -> str | None:
+    """A Jetson's power mode, by the name that its configuration gives it; None on other boards."""
+    status = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
+    if status is None:
+        return None
+    return power_modes(root).get(int(status[1]), f"mode {int(status[1])}")
+
+
+def power_modes(root: Path = Path("/")) -> dict[int, str]:
+    """Those that a Jetson has, by their numbers."""
+    said = _text(root / "etc/nvpmodel.conf") or ""
+    return {int(number): name for number, name in re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", said)}
+
+
+def _frequencies(root: Path) -> list[float]:
+    """Of each core, in its order; where the kernel sets none, what the CPU says of itself."""
+    cores = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*"), key=lambda path: int(path.name[3:]))
+    told = [_text(core / "cpufreq/scaling_cur_freq") or "" for core in cores]
+    if found := [round(int(each) / 1e3, 1) for each in told if each.isdigit()]:
+        return found
+    by_itself = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
+    return [round(float(each), 1) for each in by_itself]
+
+
+def _device_frequencies(root: Path) -> dict[str, float]:
+    """Of GPUs, memory controllers and the like whose clock the kernel sets."""
+    told = {path.parent.name: _text(path) or "" for path in sorted((root / "sys/class/devfreq").glob("*/cur_freq"))}
+    return {name: round(int(value) / 1e6, 1) for name, value in told.items() if value.isdigit()}
 
 
 def hottest_c(root: Path = Path("/")) -> float | None:
@@ -104,7 +153,7 @@ class LiveConditions:
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._root, self._agent = root, psutil.Process()
+        self._root, self._agent, self._throttling = root, psutil.Process(), Throttling(root)
         self._before = self._cpu_seconds()
 
     def read(self) -> dict[str, Any]:
@@ -113,14 +162,9 @@ class LiveConditions:
         now = self._cpu_seconds()
         elapsed_s, busy_s, own_s = (later - earlier for earlier, later in zip(self._before, now))
         self._before = now
-        frequencies = [round(core.current) for core in psutil.cpu_freq(percpu=True) or []]
         return {
-            "temperature_c": _temperatures(self._root),
-            "frequency_mhz": frequencies or None,
-            "throttled": _throttled(self._root),
+            **_now(self._root, self._throttling),
             "other_cpu_percent": round(max(0.0, busy_s - own_s) / elapsed_s * 100, 1) if elapsed_s > 0 else None,
-            "memory_available_bytes": psutil.virtual_memory().available,
-            "memory_pressure_percent": _memory_pressure(self._root),
         }
 
     def _cpu_seconds(self) -> tuple[float, float, float]:
@@ -150,29 +194,6 @@ def _temperatures(root: Path) -> dict[str, float]:
         if value and value.lstrip("-").isdigit():
             found[name if name not in found else f"{name} ({zone.name})"] = int(value) / 1000
     return found
-
-
-# `vcgencmd get_throttled`, and the same bits 16 higher for what has been since boot.
-_PI_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-
-
-def raspberry_pi_flags(value: int) -> list[str]:
-    """What the firmware of a Raspberry Pi says of its power supply and its heat, now and since boot."""
-    now = [f"{what} now" for bit, what in _PI_BITS.items() if value >> bit & 1]
-    return now + [f"{what} since boot" for bit, what in _PI_BITS.items() if value >> (bit + 16) & 1]
-
-
-def _throttled(root: Path) -> list[str]:
-    """What the firmware of a Raspberry Pi says, and x86 cores whose kernel counts a thermal throttling."""
-    flags: list[str] = []
-    for path in root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled"):
-        with contextlib.suppress(ValueError):
-            flags += raspberry_pi_flags(int(_text(path) or "0", 16))
-    return flags + [
-        f"{path.parent.parent.name} throttled {count} times"
-        for path in sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
-        if (count := _text(path) or "0") != "0"
-    ]
 
 
 def _text(path: Path) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgesparse.agent.conditions import read_conditions
+from edgesparse.agent.conditions import governor, power_mode, power_modes, read_conditions
 from edgesparse.agent.sensors import find_sources
+from edgesparse.agent.sensors.battery import batteries
+from edgesparse.agent.sensors.source import number, text
+from edgesparse.agent.throttling import Ask, run
 
 # Above these a measurement is disturbed.
 BUSY_PERCENT = 10.0
@@ -16,11 +18,13 @@ HOT_C = 75.0
 LEAST_MEMORY_BYTES = 200e6
 PRESSURE_PERCENT = 1.0
 
+_CPUS = "sys/devices/system/cpu"
+_TEMPERATURES = "/sys/class/thermal/thermal_zone*/temp"
+
 Finding = dict[str, Any]
-Ask = Callable[[Sequence[str]], str]
 
 
-def examine(root: Path = Path("/"), ask: Ask | None = None) -> list[Finding]:
+def examine(root: Path = Path("/"), ask: Ask = run) -> list[Finding]:
     """Look at the board.
 
     Args:
@@ -30,8 +34,7 @@ def examine(root: Path = Path("/"), ask: Ask | None = None) -> list[Finding]:
     Returns:
         {what, found, fine, why, cure} each; `fine` is None where the board does not say, `why` tells what it spoils.
     """
-    conditions = read_conditions("now", root)
-    return list(_findings(root, ask or _ask, conditions))
+    return list(_findings(root, ask, read_conditions("now", root)))
 
 
 def _finding(what: str, found: str, fine: bool | None, why: str = "", cure: str = "") -> Finding:
@@ -40,38 +43,25 @@ def _finding(what: str, found: str, fine: bool | None, why: str = "", cure: str 
 
 
 def _findings(root: Path, ask: Ask, conditions: dict[str, Any]) -> Iterator[Finding]:
+    mode = _power_mode(root, ask)
     yield _governor(root)
     yield from _turbo(root)
-    yield from _power_mode(ask)
-    throttled = conditions["throttled"]
-    yield _finding(
-        "throttling", ", ".join(throttled) or "none", not throttled, "clocks fall in the middle of a run",
-        "a fan or a heat sink; for under-voltage the power supply that came with the board",
-    )  # fmt: skip
-    temperatures = conditions["temperature_c"]
-    hottest = max(temperatures, key=lambda zone: float(temperatures[zone]), default=None)
-    yield _finding(
-        "temperature", f"{temperatures[hottest]:.0f} °C ({hottest})" if hottest else "no sensor",
-        None if hottest is None else temperatures[hottest] < HOT_C, "it is close to where boards throttle",
-        "let it cool down first",
-    )  # fmt: skip
+    yield from _capped(root)
+    yield from mode
+    yield _throttling(root, conditions["throttled"], jetson=bool(mode))
+    yield _temperature(conditions["temperature_c"], jetson=bool(mode))
     busy = conditions["other_cpu_percent"]
     yield _finding(
         "load", f"{busy:.0f} % CPU by others", busy <= BUSY_PERCENT, "other processes take turns with the measurement",
         "top -b -n 1 | head -15, and end what is on top",
     )  # fmt: skip
-    free = conditions["memory_available_bytes"]
-    yield _finding(
-        "memory", f"{free / 1e6:.0f} MB free", free >= LEAST_MEMORY_BYTES, "the system reclaims memory meanwhile",
-        "end what takes it: ps aux --sort=-rss | head",
-    )  # fmt: skip
+    yield from _memory(conditions)
     yield from _battery(root)
     yield from _sensors(root)
 
 
 def _governor(root: Path) -> Finding:
-    names = {_text(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")}
-    found = ", ".join(sorted(names - {""}))
+    found = governor(root)
     return _finding(
         "governor", found or "not told", None if not found else found == "performance",
         "clocks go up and down with the load", "edgesparse bench --tune, or there: echo performance | sudo tee "
@@ -80,32 +70,84 @@ def _governor(root: Path) -> Finding:
 
 
 def _turbo(root: Path) -> Iterator[Finding]:
-    no_turbo, boost = "sys/devices/system/cpu/intel_pstate/no_turbo", "sys/devices/system/cpu/cpufreq/boost"
+    no_turbo, boost = f"{_CPUS}/intel_pstate/no_turbo", f"{_CPUS}/cpufreq/boost"
     why = "clocks depend on heat and on how many cores are busy"
-    if (value := _text(root / no_turbo)) in ("0", "1"):
+    if (value := text(root / no_turbo)) in ("0", "1"):
         on = value == "0"
         yield _finding("turbo", "on" if on else "off", not on, why, f"echo 1 | sudo tee /{no_turbo}")
-    elif (value := _text(root / boost)) in ("0", "1"):
+    elif (value := text(root / boost)) in ("0", "1"):
         on = value == "1"
         yield _finding("turbo", "on" if on else "off", not on, why, f"echo 0 | sudo tee /{boost}")
 
 
-def _power_mode(ask: Ask) -> Iterator[Finding]:
-    """Of a Jetson: which cores are on and how fast they may be."""
+def _capped(root: Path) -> Iterator[Finding]:
+    """Cores that may not run as fast as they can, whoever has set that."""
+    limits = []
+    for policy in sorted((root / _CPUS).glob("cpu[0-9]*/cpufreq")):
+        try:
+            limits.append(
+                (policy.parent.name, number(policy / "scaling_max_freq"), number(policy / "cpuinfo_max_freq"))
+            )
+        except (OSError, ValueError):
+            continue
+    capped = [f"{core} at {most / 1e3:.0f} of {can / 1e3:.0f} MHz" for core, most, can in limits if most < can]
+    if limits:
+        several = f" and {len(capped) - 1} more" * (len(capped) > 1)
+        yield _finding(
+            "clock limit", f"{capped[0]}{several}" if capped else "none", not capped,
+            "cores run slower than they can, and by how much is up to whoever set it",
+            f"for c in /{_CPUS}/cpu[0-9]*/cpufreq; do sudo cp --no-preserve=all $c/cpuinfo_max_freq "
+            "$c/scaling_max_freq; done",
+        )  # fmt: skip
+
+
+def _power_mode(root: Path, ask: Ask) -> list[Finding]:
+    """Of a Jetson: which cores are on and how fast they may be. By its own program, else by what that has written."""
     said = ask(["nvpmodel", "-q"])
-    if not said:
-        return
-    mode = next((line.partition(":")[2].strip() for line in said.splitlines() if "Power Mode" in line), "not told")
-    yield _finding(
+    told = next((line.partition(":")[2].strip() for line in said.splitlines() if "Power Mode" in line), None)
+    mode = told or power_mode(root) or ("not told" if said else None)
+    if mode is None:
+        return []
+    fastest = next((number for number, name in power_modes(root).items() if name.startswith("MAXN")), 0)
+    return [_finding(
         "power mode", mode, None if mode == "not told" else mode.upper().startswith("MAXN"),
         "cores are off or their clocks are capped: fair only against runs in this mode",
-        "sudo nvpmodel -m 0 && sudo jetson_clocks",
+        f"sudo nvpmodel -m {fastest} && sudo jetson_clocks",
+    )]  # fmt: skip
+
+
+def _throttling(root: Path, flags: list[str], *, jetson: bool) -> Finding:
+    if any("voltage" in flag for flag in flags):
+        cure = "the power supply that came with the board; then, for what has been since boot: sudo reboot"
+    elif flags and all(flag.endswith("since boot") or flag.endswith("times") for flag in flags):
+        cure = f"better cooling, then sudo reboot; whether it is hot now: cat {_TEMPERATURES}"
+    else:
+        cure = "sudo jetson_clocks --fan" if jetson else f"a fan or a heat sink, until it is cool: cat {_TEMPERATURES}"
+    return _finding("throttling", ", ".join(flags) or "none", not flags, "clocks fall in the middle of a run", cure)
+
+
+def _temperature(temperatures: dict[str, float], *, jetson: bool) -> Finding:
+    hottest = max(temperatures, key=lambda zone: temperatures[zone], default=None)
+    fan = "sudo jetson_clocks --fan; " if jetson else ""
+    return _finding(
+        "temperature", f"{temperatures[hottest]:.0f} °C ({hottest})" if hottest else "no sensor",
+        None if hottest is None else temperatures[hottest] < HOT_C, "it is close to where boards throttle",
+        f"{fan}let it cool down first: watch cat {_TEMPERATURES}",
     )  # fmt: skip
 
 
+def _memory(conditions: dict[str, Any]) -> Iterator[Finding]:
+    free, pressure = conditions["memory_available_bytes"], conditions["memory_pressure_percent"]
+    why, cure = "the system reclaims memory meanwhile", "ps aux --sort=-rss | head, and end what takes most"
+    yield _finding("memory", f"{free / 1e6:.0f} MB free", free >= LEAST_MEMORY_BYTES, why, cure)
+    if pressure is not None:
+        found = f"waited for in {pressure:.1f} % of the last 10 s"
+        yield _finding("memory pressure", found, pressure < PRESSURE_PERCENT, why, cure)
+
+
 def _battery(root: Path) -> Iterator[Finding]:
-    for supply in sorted((root / "sys/class/power_supply").glob("*")):
-        if _text(supply / "type") == "Battery" and (status := _text(supply / "status")):
+    for supply in batteries(root):
+        if status := text(supply / "status"):
             yield _finding(
                 "battery", status, status != "Discharging", "many boards lower their clocks on battery",
                 "plug the charger in, unless it is the battery's power that is to be measured",
@@ -118,23 +160,12 @@ def _sensors(root: Path) -> Iterator[Finding]:
         yield _finding("power sensors", "none", None)
     for source in sources:
         failed = [reading for reading in source.read() if isinstance(reading, str)]
+        name = f"{source.name} (SIMULATED)" if source.simulated else source.name
+        # On a charger a battery has nothing to tell, and that is as it should be.
+        fine = None if failed and source.name == "battery" else not failed
         yield _finding(
-            "power sensors", f"{source.name}: {failed[0] if failed else f'{len(source.channels)} channels'}",
-            not failed, "no energy is measured by it", "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+            "power sensors", f"{name}: {failed[0] if failed else f'{len(source.channels)} channels'}",
+            fine, "no energy is measured by it", "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
             if source.name == "rapl" else "look at them: edgesparse boards sensors BOARD",
         )  # fmt: skip
         source.close()
-
-
-def _ask(command: Sequence[str]) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
-    except (OSError, subprocess.SubprocessError):  # no such board
-        return ""
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -17,26 +17,21 @@ from typing import Any
 
 from edgesparse import wire
 from edgesparse.agent.affinity import choose_cpus
-from edgesparse.agent.conditions import LiveConditions, board_facts, hottest_c, read_conditions
+from edgesparse.agent.beside import Beside
+from edgesparse.agent.conditions import board_facts, hottest_c, read_conditions
 from edgesparse.agent.journal import Journal
 from edgesparse.agent.line import remaining_s
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
-from edgesparse.agent.sampling import ConditionsSampler, Sampler, start_sampling
-from edgesparse.agent.sensors import find_sources
-from edgesparse.agent.sensors.meter import Meter
 from edgesparse.agent.stopping import interval_share
 from edgesparse.agent.store import BoardStore, read_json, write_aside
 from edgesparse.agent.tuning import PERFORMANCE, Tuning
 
 # Whoever asked may be this very machine, and still busy with having asked.
 SETTLE_S = 0.7
-# A launch of which energy is to be known goes on for so many readings of the slowest sensor, within these limits.
-READINGS_PER_WINDOW = 12
-SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 10.0
 # A sustained launch tells what it found so often; more samples than so many in that time would not fit into a message.
 SLICE_S, MOST_SAMPLES_PER_SLICE = 1.0, 100_000
 # Before the next sustained launch the board gets back to within this of where it began, or gets so long.
-COOLED_C, COOL_DOWN_S = 2.0, 300.0
+COOLED_C, COOL_DOWN_S = 1.0, 300.0
 
 
 class Damaged(Exception):
@@ -74,9 +69,8 @@ class Runner:
         self.passed_check = 0
         self.launch_medians: dict[str, list[float]] = {}
         self.cancelled_because = "cancelled"
-        self._samplers: list[Sampler] = []
-        self._conditions: ConditionsSampler | None = None
-        self._window_s = 0.0
+        self._beside = Beside(spec, self.record)
+        self._at_first_c: float | None = None
         self._cpus: list[int] = []
         self._began: float | None = None
         self._launches = 0
@@ -131,24 +125,39 @@ class Runner:
         await self._verify()
         tuning = Tuning(self.store.home)
         try:
-            if spec.cpus:
-                self._cpus = choose_cpus(spec.cpus)
-            if spec.tune and spec.max_rounds:
-                self.record("tuned", before=tuning.apply(), governor=PERFORMANCE)
-        except (OSError, ValueError) as error:
-            raise Unsuitable(str(error)) from None
-        try:
+            self._set_up(tuning)
             if spec.max_rounds:
                 await asyncio.sleep(SETTLE_S)
             await self._record_conditions("before")
+            self._at_first_c = hottest_c()
             if spec.max_rounds:
-                await self._start_sampling()
-                await self._stay_idle("before")
+                await self._beside.start()
+                await self._beside.stay_idle("before")
             await self._check_and_launch()
         finally:
-            await asyncio.get_running_loop().run_in_executor(None, self._stop_sampling)
+            try:
+                self._put_back(tuning)
+            finally:
+                await asyncio.get_running_loop().run_in_executor(None, self._beside.stop)
+
+    def _set_up(self, tuning: Tuning) -> None:
+        spec = self.spec
+        try:
+            if spec.cpus:
+                self._cpus = choose_cpus(spec.cpus)
+            before = tuning.apply() if spec.tune and spec.max_rounds else {}
+        except (OSError, ValueError) as error:
+            raise Unsuitable(str(error)) from None
+        if before:
+            self.record("tuned", before=before, governor=PERFORMANCE)
+
+    def _put_back(self, tuning: Tuning) -> None:
+        """What was measured stays measured also where the governor cannot be put back."""
+        try:
             if tuning.restore():
-                self.record("untuned")
+                self.record("untuned", reason="")
+        except OSError as error:
+            self.record("untuned", reason=str(error))
 
     async def _check_and_launch(self) -> None:
         spec = self.spec
@@ -160,58 +169,8 @@ class Runner:
             how = self._sustain_all if spec.sustained_s else self._rounds
             reason, detail = await how(working, started)
             self.record("stopped", reason=reason, detail=detail)
-            await self._stay_idle("after")
+            await self._beside.stay_idle("after")
             await self._record_conditions("after")
-
-    # -- power and conditions meanwhile ------------------------------------------------------------------------------
-
-    async def _start_sampling(self) -> None:
-        """Find the sensors and how fast they are; from then on they are read beside the workers."""
-        live = LiveConditions()
-        self._conditions = ConditionsSampler(live.read)
-        reason = ""
-        if self.spec.energy:
-            try:
-                self._samplers = await asyncio.get_running_loop().run_in_executor(None, self._find_sensors)
-            except (OSError, ValueError) as error:  # a meter's command that does not start
-                reason = str(error)
-        described = [sampler.describe() for sampler in self._samplers]
-        if self._samplers:
-            slowest_s = max(sampler.rate.period_s for sampler in self._samplers)
-            self._window_s = min(LONGEST_WINDOW_S, max(SHORTEST_WINDOW_S, READINGS_PER_WINDOW * slowest_s))
-        self.record("sensors_found", sources=described, energy=self.spec.energy, reason=reason)
-
-    def _find_sensors(self) -> list[Sampler]:
-        sources = find_sources()
-        if self.spec.meter:
-            sources.append(Meter(self.spec.meter, self.spec.meter_scope))
-        return start_sampling(sources)
-
-    async def _stay_idle(self, when: str) -> None:
-        """Leave the board alone for a window, so that what it takes without an inference is known."""
-        if not self._samplers:
-            return
-        begin_ns = time.monotonic_ns()
-        await asyncio.sleep(self._window_s)
-        end_ns = time.monotonic_ns()
-        # A reading behind the end is needed, too.
-        await asyncio.sleep(2 * max(sampler.rate.period_s for sampler in self._samplers))
-        self._record_readings()
-        self.record("idle", when=when, window_ns=[begin_ns, end_ns])
-
-    def _record_readings(self) -> None:
-        """Between launches: writing to the disk would disturb one."""
-        for sampler in self._samplers:
-            if fields := sampler.take():
-                self.record("sensors", **fields)
-        if self._conditions and (readings := self._conditions.take()):
-            self.record("conditions_during", readings=readings)
-
-    def _stop_sampling(self) -> None:
-        for sampler in self._samplers:
-            sampler.close()
-        if self._conditions:
-            self._conditions.close()
 
     async def _verify(self) -> None:
         """Hold every file of the run against its name before anything reads or loads it."""
@@ -301,10 +260,9 @@ class Runner:
 
     async def _sustain_all(self, working: list[wire.Cell], started: float) -> tuple[str, str]:
         """Every cell once, for as long as was asked, each from the temperature that the board had at first."""
-        at_first = hottest_c()
         for number, cell in enumerate(list(working)):
             if number:
-                await self._cool_down(cell, at_first)
+                await self._cool_down(cell, self._at_first_c)
             if not await self._launch(cell, 0, self.spec.sustained_s):
                 working.remove(cell)
                 self.launch_medians.pop(cell.id)
@@ -333,7 +291,7 @@ class Runner:
             latencies += measured["latency_ns"]
             self.record("slice", cell=cell.id, latency_ns=measured["latency_ns"], window_ns=measured["window_ns"],
                         inferences=measured["inferences"])  # fmt: skip
-            self._record_readings()
+            self._beside.record()
         return latencies
 
     async def _launch(self, cell: wire.Cell, number: int, sustained_s: float = 0.0) -> bool:
@@ -357,7 +315,7 @@ class Runner:
                         "samples": spec.samples,
                         "launch_s": spec.launch_s,
                         "warmup_s": spec.warmup_s,
-                        "window_s": self._window_s,
+                        "window_s": self._beside.window_s,
                     }
                 )
         except WorkerFailed as failure:
@@ -368,7 +326,7 @@ class Runner:
             "samples", cell=cell.id, round=number, warmup_ns=measured["warmup_ns"], latency_ns=measured["latency_ns"],
             window_ns=measured["window_ns"], inferences=measured["inferences"],
         )  # fmt: skip
-        self._record_readings()
+        self._beside.record()
         self.launch_medians[cell.id].append(median(measured["latency_ns"]))
         return True
 

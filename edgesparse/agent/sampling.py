@@ -18,7 +18,7 @@ from typing import Any
 from edgesparse.agent.sensors.meter import Meter
 from edgesparse.agent.sensors.source import POWER, Reading, Source
 
-# Reading a source takes at most this share of a core.
+# Reading all sources takes at most this share of a core.
 COST_SHARE = 0.005
 # How much of what the last reading took counts beside what those before it did.
 _LAST_COUNTS = 0.1
@@ -49,8 +49,11 @@ class Rate:
     steps: tuple[float, ...] = ()
 
 
-def find_rate(source: Source, watch_s: float = WATCH_S, longest_s: float = LONGEST_WATCH_S) -> Rate:
-    """Watch a source's values change, for `watch_s`; up to `longest_s` where that shows too few changes."""
+def find_rate(
+    source: Source, watch_s: float = WATCH_S, longest_s: float = LONGEST_WATCH_S, share: float = COST_SHARE
+) -> Rate:
+    """Watch a source's values change, for `watch_s`; up to `longest_s` where that shows too few changes. Reading it may
+    then take `share` of a core."""
     if isinstance(source, Meter):
         return _rate_of_lines(source, watch_s, longest_s)
     changes: list[int] = []
@@ -69,7 +72,7 @@ def find_rate(source: Source, watch_s: float = WATCH_S, longest_s: float = LONGE
     apart = _steps_s(changes)
     found = len(apart) >= _FEWEST_CHANGES
     update_s = median(apart) if found else source.declared_period_s or USUAL_PERIOD_S
-    return Rate(update_s, max(update_s, cost.mean_s / COST_SHARE), found, cost.mean_s, _smallest_steps(source, seen))
+    return Rate(update_s, max(update_s, cost.mean_s / share), found, cost.mean_s, _smallest_steps(source, seen))
 
 
 def _readings(source: Source) -> list[Reading]:
@@ -165,10 +168,11 @@ class Sampler:
     Args:
         source: closed with this.
         rate: from `find_rate`; what a reading takes and how often it is therefore taken are found anew as it goes on.
+        share: of a core, for reading it.
     """
 
-    def __init__(self, source: Source, rate: Rate) -> None:
-        self.source, self.rate = source, rate
+    def __init__(self, source: Source, rate: Rate, share: float = COST_SHARE) -> None:
+        self.source, self.rate, self._share = source, rate, share
         self._kept, self._lock, self._ended = _Kept(), threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._read_on, name=f"sampling {source.name}", daemon=True)
         self._thread.start()
@@ -184,7 +188,7 @@ class Sampler:
                 readings = _readings(self.source)
                 self._keep((before_ns + time.monotonic_ns()) // 2, readings)
             cost.count()
-            period_s = max(self.rate.update_s, cost.mean_s / COST_SHARE)
+            period_s = max(self.rate.update_s, cost.mean_s / self._share)
             self.rate = replace(self.rate, period_s=period_s, cost_s=cost.mean_s)
             # In step, unless a reading took so long that a step is over.
             next_s = max(next_s + period_s, time.monotonic())
@@ -222,6 +226,8 @@ class Sampler:
             "update_s": self.rate.update_s,
             "period_s": self.rate.period_s,
             "rate_seen": self.rate.seen,
+            "rate_declared": self.source.declared_period_s is not None,
+            "stamped": self.source.stamped,
             "cost_s": self.rate.cost_s,
         }
 
@@ -270,13 +276,14 @@ def start_sampling(sources: list[Source]) -> list[Sampler]:
     """Watch all sources at once, then go on reading them. Takes WATCH_S where there are any, LONGEST_WATCH_S where
     one changes seldom."""
     rates: dict[int, Rate] = {}
+    share = COST_SHARE / max(1, len(sources))
 
     def watch(place: int) -> None:
-        rates[place] = find_rate(sources[place])
+        rates[place] = find_rate(sources[place], share=share)
 
     threads = [threading.Thread(target=watch, args=(place,)) for place in range(len(sources))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [Sampler(source, rates[place]) for place, source in enumerate(sources)]
+    return [Sampler(source, rates[place], share) for place, source in enumerate(sources)]

@@ -1,11 +1,13 @@
 """The clock's governor, set for a run and put back whatever happens.
 
-What it was is written down before it is changed. So it is put back at the end of the run, cancelled or not; and, where
-the agent was killed in between, when the next one starts. A reboot puts it back by itself.
+What it was is written down before it is changed. So it is put back at the end of the run, cancelled or not. Where the
+agent is killed in between, a shell that waits for its end does it; where that is killed too, the next agent to start.
+A reboot puts it back by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -15,6 +17,20 @@ from edgesparse.agent.store import read_json, write_aside
 PERFORMANCE = "performance"
 _FILE = "tuned.json"
 _GOVERNORS = "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
+_END_S = 10.0
+# Gets the file of what was before, then each governor's path and what it was. Its stdin ends when the agent does.
+_GUARD = """\
+trap '' INT TERM HUP
+cat > /dev/null
+file=$1
+shift
+[ -e "$file" ] || exit 0
+while [ $# -gt 1 ]; do
+    if [ -w "$1" ]; then echo "$2" > "$1"; else echo "$2" | sudo -n tee "$1" > /dev/null; fi
+    shift 2
+done
+rm -f "$file"
+"""
 
 
 class Tuning:
@@ -27,6 +43,7 @@ class Tuning:
 
     def __init__(self, home: Path, root: Path = Path("/")) -> None:
         self._file, self._root = home / _FILE, root
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def apply(self) -> dict[str, str]:
         """Set every core's governor to performance.
@@ -37,29 +54,65 @@ class Tuning:
         Raises:
             OSError: this user may not, or the board has none; nothing is then changed.
         """
-        self.restore()
+        with contextlib.suppress(OSError):  # what could not be put back is still to be
+            self.restore()
         before = {str(path): path.read_text().strip() for path in sorted(self._root.glob(_GOVERNORS))}
         if not before:
             raise OSError("this board's kernel lets nobody choose a governor")
+        before.update(read_json(self._file) or {})
         write_aside(self._file, json.dumps(before).encode())
+        self._guard = _start_guard(self._file, before)
         try:
             for path in before:
                 _write(Path(path), PERFORMANCE)
         except OSError:
-            self.restore()
+            with contextlib.suppress(OSError):  # why it could not be set says as much
+                self.restore()
             raise
         return before
 
     def restore(self) -> bool:
-        """Put back what was before; False if nothing had been changed."""
-        before = read_json(self._file)
+        """Put back what was before; False if nothing had been changed.
+
+        Raises:
+            OSError: some cannot be put back; all others are, and a later call tries these again.
+        """
+        before: dict[str, str] | None = read_json(self._file)
         if before is None:
             return False
+        left, reasons = {}, []
         for path, governor in before.items():
-            if Path(path).read_text().strip() != governor:
-                _write(Path(path), governor)
+            try:
+                if Path(path).read_text().strip() != governor:
+                    _write(Path(path), governor)
+            except OSError as error:  # such as a core that has been switched off since
+                left[path] = governor
+                reasons.append(f"{path} is not {governor} again: {error.strerror or error}")
+        if left:
+            write_aside(self._file, json.dumps(left).encode())
+            raise OSError(0, "; ".join(reasons))
         self._file.unlink(missing_ok=True)
+        self._dismiss_guard()
         return True
+
+    def _dismiss_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            assert guard.stdin is not None
+            guard.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it finds nothing to do, now or later
+                guard.wait(_END_S)
+
+
+def _start_guard(file: Path, before: dict[str, str]) -> subprocess.Popen[bytes] | None:
+    words = [word for pair in before.items() for word in pair]
+    try:
+        return subprocess.Popen(
+            ["sh", "-c", _GUARD, "sh", str(file), *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    except OSError:  # without a shell the next agent does it
+        return None
 
 
 def _write(path: Path, governor: str) -> None:
@@ -69,6 +122,8 @@ def _write(path: Path, governor: str) -> None:
         return
     except PermissionError:
         pass  # then by sudo
+    except OSError as error:
+        raise OSError(error.errno, f"{path} does not take {governor}: {error.strerror}") from None
     try:
         done = subprocess.run(
             ["sudo", "-n", "tee", str(path)], input=governor, capture_output=True, text=True, timeout=10, check=False

@@ -32,7 +32,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 class Sustained(msgspec.Struct, frozen=True, kw_only=True):
     """`first_ms` and `first_w` are of the first minute; `steady_ms` and `steady_w` from `steady_from_s` on, None where
-    no steady state was reached. `moments` are the slices in order."""
+    no steady state was reached; `simulated` says that these watts are made up. `moments` are the slices in order."""
 
     seconds: float
     first_ms: float
@@ -40,21 +40,25 @@ class Sustained(msgspec.Struct, frozen=True, kw_only=True):
     steady_from_s: float | None
     steady_ms: float | None
     steady_w: float | None
+    simulated: bool = False
     moments: list[Moment]
 
     def sentence(self) -> str:
         """All of it but the moments."""
-        first = f"first {_duration(min(FIRST_S, self.seconds))} {self.first_ms:.3f} ms{_watts(self.first_w)}"
+        first = f"first {_duration(min(FIRST_S, self.seconds))} {self.first_ms:.3f} ms{self._watts(self.first_w)}"
         if self.steady_ms is None or self.steady_from_s is None:
             last = f"the last second had {self.moments[-1].median_ms:.3f} ms"
             state = f"no steady state within {_duration(self.seconds)}: {last}"
         else:
             change = f"{self.steady_ms / self.first_ms - 1:+.1%}"
-            steady = f"{self.steady_ms:.3f} ms ({change}){_watts(self.steady_w)}"
+            steady = f"{self.steady_ms:.3f} ms ({change}){self._watts(self.steady_w)}"
             state = f"steady from {_duration(self.steady_from_s)} on, {steady}"
         heat = _from_to([each.temperature_c for each in self.moments], "°C")
         clock = _from_to([each.frequency_mhz for each in self.moments], "MHz")
         return f"{first}; {state}{heat}{clock}."
+
+    def _watts(self, power_w: float | None) -> str:
+        return "" if power_w is None else f", {power_w:.3g} W{' simulated' * self.simulated}"
 
 
 def joined(slices: Sequence[Record]) -> Record:
@@ -81,6 +85,7 @@ def sustained(slices: Sequence[Record], power: PowerOfRun, during: Sequence[Reco
         steady_from_s=None if steady is None else moments[steady].t_s,
         steady_ms=None if steady is None else median(each.median_ms for each in moments[steady:]),
         steady_w=None if steady is None else power.watts((slices[steady]["window_ns"][0], end_ns)),
+        simulated=power.simulated,
         moments=moments,
     )
 
@@ -121,10 +126,6 @@ def _moment(slice_: Record, begin_ns: int, power: PowerOfRun, during: Sequence[R
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _watts(power_w: float | None) -> str:
-    return "" if power_w is None else f", {power_w:.3g} W"
 
 
 def _from_to(values: Sequence[float | None], unit: str) -> str:

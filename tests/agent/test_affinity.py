@@ -45,3 +45,25 @@ def test_cores_that_there_are_not(tmp_path: Path, wanted: str, said: str) -> Non
     chip(tmp_path, [1024] * 4)
     with pytest.raises(ValueError, match=said):
         choose_cpus(wanted, tmp_path, {0, 1, 2, 3})
+
+
+def test_an_x86_chip_with_two_kinds_of_cores_lists_them(tmp_path: Path) -> None:
+    """By capacity two of the fast cores would be a kind of their own."""
+    allowed = chip(tmp_path, [1024, 1024, 1009, 1009, 640, 640, 640, 640])
+    write(tmp_path, {"sys/devices/cpu_core/cpus": "0-3", "sys/devices/cpu_atom/cpus": "4-7"})
+    assert choose_cpus("big", tmp_path, allowed) == [0, 1, 2, 3]
+    assert choose_cpus("little", tmp_path, allowed - {4}) == [5, 6, 7]
+    with pytest.raises(ValueError, match="all alike"):
+        choose_cpus("little", tmp_path, {0, 1})
+
+
+def test_cores_that_are_favoured_a_little_are_no_kind_of_their_own(tmp_path: Path) -> None:
+    allowed = chip(tmp_path, [5000000, 4900000, 4800000, 5000000], "cpufreq/cpuinfo_max_freq")
+    with pytest.raises(ValueError, match="all alike"):
+        choose_cpus("big", tmp_path, allowed)
+
+
+def test_of_three_kinds_the_words_mean_the_extremes(tmp_path: Path) -> None:
+    allowed = chip(tmp_path, [250] * 4 + [711] * 2 + [1024] * 2)
+    assert choose_cpus("big", tmp_path, allowed) == [6, 7]
+    assert choose_cpus("little", tmp_path, allowed) == [0, 1, 2, 3]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgesparse.agent.conditions import LiveConditions, raspberry_pi_flags
+from edgesparse.agent.conditions import LiveConditions, read_conditions
 from edgesparse.agent.examining import examine
 from tests.agent.sensors import trees
 from tests.agent.sensors.trees import write
@@ -40,6 +40,7 @@ def test_a_board_that_is_not_fit(tmp_path: Path) -> None:
     assert spoiled["temperature"] == "81 °C (cpu-thermal)"
     assert spoiled["battery"] == "Discharging"
     assert all(findings[what]["why"] and findings[what]["cure"] for what in spoiled)
+    assert "sudo reboot" in findings["throttling"]["cure"] and "watch cat /sys" in findings["temperature"]["cure"]
     assert "sudo nvpmodel -m 0" in findings["power mode"]["cure"]
 
 
@@ -65,12 +66,6 @@ def test_sensors_that_cannot_be_read_are_named_with_the_cure(tmp_path: Path, mon
     }  # fmt: skip
 
 
-def test_flags_of_the_raspberry_pi() -> None:
-    assert raspberry_pi_flags(0) == []
-    assert raspberry_pi_flags(0x50000) == ["under-voltage since boot", "throttled since boot"]
-    assert raspberry_pi_flags(0x80008) == ["soft temperature limit now", "soft temperature limit since boot"]
-
-
 def test_live_conditions_leave_the_agents_own_work_out(tmp_path: Path) -> None:
     write(tmp_path, {"proc/pressure/memory": "some avg10=1.50 avg60=0.10 avg300=0.00 total=1"})
     live = LiveConditions(tmp_path)
@@ -78,3 +73,66 @@ def test_live_conditions_leave_the_agents_own_work_out(tmp_path: Path) -> None:
     found = live.read()
     assert total and found["other_cpu_percent"] >= 0
     assert found["memory_pressure_percent"] == 1.5
+
+
+def test_a_jetson_whose_program_does_not_answer(tmp_path: Path) -> None:
+    """What nvpmodel has written tells the mode, and its configuration which one is the fastest."""
+    conf = "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n"
+    write(tmp_path, {"var/lib/nvpmodel/status": "pmode:0000", "etc/nvpmodel.conf": conf})
+    finding = found(tmp_path)["power mode"]
+    assert (finding["found"], finding["fine"]) == ("15W", False)
+    assert finding["cure"] == "sudo nvpmodel -m 2 && sudo jetson_clocks"
+    write(tmp_path, {"var/lib/nvpmodel/status": "pmode:0002 fmode:quiet"})
+    assert found(tmp_path)["power mode"]["fine"] is True
+    write(tmp_path, {"var/lib/nvpmodel/status": "pmode:0007"})
+    assert found(tmp_path)["power mode"]["found"] == "mode 7"
+
+
+def test_cores_that_may_not_run_as_fast_as_they_can(tmp_path: Path) -> None:
+    for core, most in ((0, "1200000"), (1, "1900000"), (2, "garbage")):
+        at = f"sys/devices/system/cpu/cpu{core}/cpufreq"
+        write(tmp_path, {f"{at}/scaling_max_freq": most, f"{at}/cpuinfo_max_freq": "1900000"})
+    finding = found(tmp_path)["clock limit"]
+    assert (finding["found"], finding["fine"]) == ("cpu0 at 1200 of 1900 MHz", False)
+    assert "scaling_max_freq" in finding["cure"]
+    write(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq": "1900000"})
+    assert found(tmp_path)["clock limit"]["fine"] is True
+
+
+def test_memory_that_is_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/pressure/memory": "some avg10=12.50 avg60=0.10 avg300=0.00 total=1"})
+    finding = found(tmp_path)["memory pressure"]
+    assert (finding["found"], finding["fine"]) == ("waited for in 12.5 % of the last 10 s", False)
+
+
+def test_a_battery_on_its_charger_spoils_nothing(tmp_path: Path) -> None:
+    trees.tablet(tmp_path, "Charging")
+    assert found(tmp_path)["power sensors"]["fine"] is None
+    assert found(tmp_path)["battery"]["fine"] is True
+
+
+def test_what_is_told_before_during_and_after_is_the_same(tmp_path: Path) -> None:
+    for core, (name, now) in enumerate((("schedutil", "1800000"), ("schedutil", "408000"), ("performance", "?"))):
+        at = f"sys/devices/system/cpu/cpu{core}/cpufreq"
+        write(tmp_path, {f"{at}/scaling_governor": name, f"{at}/scaling_cur_freq": now})
+    write(tmp_path, {
+        "var/lib/nvpmodel/status": "pmode:0002", "sys/class/devfreq/17000000.gpu/cur_freq": "624750000",
+        "sys/class/devfreq/odd/cur_freq": "?", "proc/pressure/memory": "some avg10=0.00 total=0",
+        "sys/class/thermal/thermal_zone0/type": "cpu-thermal", "sys/class/thermal/thermal_zone0/temp": "48500",
+        "sys/class/thermal/thermal_zone1/type": "cpu-thermal", "sys/class/thermal/thermal_zone1/temp": "-256000",
+        "sys/class/thermal/thermal_zone2/type": "odd", "sys/class/thermal/thermal_zone2/temp": "",
+    })  # fmt: skip
+    before, during = read_conditions("before", tmp_path, 0.0), LiveConditions(tmp_path).read()
+    assert during.keys() == before.keys() - {"when", "load_1m"}
+    for found_ in (before, during):
+        assert found_["governor"] == "performance, schedutil"
+        assert found_["power_mode"] == "mode 2"
+        assert found_["frequency_mhz"] == [1800.0, 408.0]
+        assert found_["device_mhz"] == {"17000000.gpu": 624.8}
+        assert found_["temperature_c"]["cpu-thermal"] == 48.5
+        assert (found_["throttled"], found_["memory_pressure_percent"]) == ([], 0.0)
+
+
+def test_an_x86_without_cpufreq_says_its_clock_itself(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/cpuinfo": "processor\t: 0\ncpu MHz\t\t: 2445.434\nprocessor\t: 1\ncpu MHz\t\t: 800.000"})
+    assert LiveConditions(tmp_path).read()["frequency_mhz"] == [2445.4, 800.0]

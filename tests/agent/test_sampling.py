@@ -254,11 +254,12 @@ def test_a_sampler_ends_its_source() -> None:
 
 
 def test_all_sources_are_watched_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling.find_rate, "__defaults__", (0.2, 0.2))
+    monkeypatch.setattr(sampling.find_rate, "__defaults__", (0.2, 0.2, COST_SHARE))
     trees.jetson_orin_nano(tmp_path)
     trees.carrier_with_ina226(tmp_path)
     sources = find_sources(tmp_path)
     samplers = start_sampling(sources)
     assert [sampler.source for sampler in samplers] == sources and len(sources) == 4
+    assert {sampler._share for sampler in samplers} == {COST_SHARE / 4}, "together they take no more than one"
     for sampler in samplers:
         sampler.close()
