@@ -23,9 +23,8 @@ def samples_frame(record: RunRecord) -> pd.DataFrame:
     clock = frame.pop("clock_ns")
     frame["phase"] = frame["phase"].cat.set_categories([WARMUP, TIMED])
     frame["latency_ms"] = clock / 1e6 if measured == "latency" else float("nan")
-    frame["instructions"] = (
-        clock.astype("Int64") if measured == "instructions" else pd.array([pd.NA] * len(frame), "Int64")
-    )
+    uncounted = pd.Series(pd.NA, index=frame.index, dtype="Int64")
+    frame["instructions"] = clock.astype("Int64") if measured == "instructions" else uncounted
     return frame.drop(columns="seq")
 
 

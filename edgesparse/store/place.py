@@ -54,28 +54,27 @@ class Place:
 
     def ids(self) -> list[str]:
         """The runs that are whole there."""
-        return [path.split("/")[-2] for path in self._runs()]
+        return [_run_of(path) for path in self._runs()]
 
     def abouts(self) -> dict[str, bytes]:
         """Every run's run.json, by its id."""
-        found, kept = {}, self._cache / "abouts"
+        found: dict[str, bytes] = {}
         missing: dict[str, Path] = {}
         for path, info in self._runs().items():
-            aside = (
-                kept / f"{path.split('/')[-2]}-{info.get('size')}-{info.get('ETag') or info.get('mtime') or ''}.json"
-            )
-            if not self._local and aside.is_file():
-                found[path.split("/")[-2]] = aside.read_bytes()
+            kept = self._cache / "abouts" / f"{_run_of(path)}-{_stamp(info)}.json"
+            if not self._local and kept.is_file():
+                found[_run_of(path)] = kept.read_bytes()
             else:
-                missing[path] = aside
-        with self._reached("read"):
-            read = self._fs.cat(list(missing)) if missing else {}
+                missing[path] = kept
+        with self._reached("read"):  # all at once where the file system can; without what was removed since
+            read = self._fs.cat(list(missing), on_error="omit") if missing else {}
+        keeping = {_run_of(path): kept for path, kept in missing.items()}
         for path, content in read.items():
-            path = path if path in missing else next(each for each in missing if path.endswith(each.lstrip("/")))
-            found[path.split("/")[-2]] = content
+            found[_run_of(path)] = content
             if not self._local:
-                kept.mkdir(parents=True, exist_ok=True)
-                missing[path].write_bytes(content)
+                kept = keeping[_run_of(path)]
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_bytes(content)
         return found
 
     def has(self, run: str) -> bool:
@@ -162,7 +161,7 @@ class Place:
         with self._reached("read"):
             self._fs.invalidate_cache()
             found: dict[str, dict[str, Any]] = self._fs.glob(f"{self._root}/*/{RUN}", detail=True)
-        return {path: info for path, info in found.items() if not path.split("/")[-2].startswith(".")}
+        return {path: info for path, info in found.items() if not _run_of(path).startswith(".")}
 
     def _put(self, path: Path, run: str, names: list[str]) -> None:
         if self._fs.exists(self._at(run, RUN)):  # another one of this name, or an older form: no longer whole from here
@@ -207,6 +206,17 @@ class Place:
                 f"The store {self.url} cannot be {done} ({type(error).__name__}: {error}).",
                 hint=f"{VARIABLE} says where it is; without it runs are in {runs_dir()}.",
             ) from error
+
+
+def _run_of(path: str) -> str:
+    """The run that a run.json is of."""
+    return path.split("/")[-2]
+
+
+def _stamp(info: dict[str, Any]) -> str:
+    """What changes when a file is replaced, as far as its file system tells."""
+    told = [str(info.get(key)) for key in ("size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "created")]
+    return hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
 
 
 def files_of(path: Path) -> list[str]:
