@@ -78,9 +78,10 @@ def joules(trace: Trace, window: Window) -> Amount | None:
         None where the readings do not cover the window, or have a gap in it.
     """
     begin, end = window
-    before, behind = int(np.searchsorted(trace.t_ns, begin, "right")) - 1, int(np.searchsorted(trace.t_ns, end, "left"))
-    if before < 0 or behind >= len(trace.t_ns) or end <= begin:
+    if not len(trace.t_ns) or trace.t_ns[0] > begin or trace.t_ns[-1] < end or end <= begin:
         return None
+    before = max(0, int(np.searchsorted(trace.t_ns, begin)) - 1)
+    behind = int(np.searchsorted(trace.t_ns, end, "right"))
     near_it = slice(before, behind + 1)
     time_s, edges = (trace.t_ns[near_it] - begin) / 1e9, (0.0, (end - begin) / 1e9)
     inside = (time_s > edges[0]) & (time_s < edges[1])
@@ -99,11 +100,9 @@ def joules(trace: Trace, window: Window) -> Amount | None:
     # Where power steps at an edge, the readings around it do not tell when: it may be up to one update off.
     steps_w = np.abs(np.diff(values))
     slip = float(steps_w[np.clip(np.searchsorted(time_s, edges) - 1, 0, len(steps_w) - 1)].sum()) * late_s / 2
-    # Nor does a step between two readings inside, each of its own; that is how a rate too low for the load shows.
-    between = 2 * float(np.sqrt(((np.diff(watts) * np.diff(times)) ** 2).sum() / 12))
     used = float(((watts[1:] + watts[:-1]) / 2 * np.diff(times)).sum())
-    # Whether a source rounds or cuts off is not known.
-    return Amount(used, trace.resolution * edges[1] + slip + between)
+    # Whether a source rounds or cuts off is not known. What happened between readings shows in how launches differ.
+    return Amount(used, trace.resolution * edges[1] + slip)
 
 
 def _has_gap(time_s: Floats, update_s: float) -> bool:

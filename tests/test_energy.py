@@ -71,6 +71,9 @@ def test_a_counter_gives_the_difference_also_across_wraps(load: str, hertz: int,
 def test_a_counter_that_was_set_back_goes_on_from_where_it_was() -> None:
     assert energy.unwrapped(np.array([5.0, 6.0, 0.5, 1.5]), None).tolist() == [5.0, 6.0, 6.0, 7.0]
     assert energy.unwrapped(np.array([15.0, 16.0, 0.5]), 17.0).tolist() == [15.0, 16.0, 17.5]
+    assert energy.unwrapped(np.array([5.0, 6.0, 0.5, 1.5]), 17.0).tolist() == [5.0, 6.0, 6.0, 7.0], (
+        "no wrap so far down"
+    )
 
 
 def test_readings_that_do_not_cover_the_window_give_nothing() -> None:
@@ -128,6 +131,34 @@ def test_an_idle_power_that_drifts_widens_the_interval() -> None:
     assert run_of(5, 5.0, (2.0, 2.0)).interval_mj is None, "too few launches"
 
 
+def test_rails_without_a_total_are_summed_launch_by_launch() -> None:
+    """One rail takes what the other leaves, so their medians do not add up; and a launch of which one of them was not
+    read is left out whole."""
+    seconds = np.arange(-1.0, 21.0, 0.01)
+    number = np.clip(seconds - 2, 0, 15).astype(int)
+    share = np.array([0.1, 0.9] * 8)[number]
+    rails = [trace(seconds, 1 + 4 * part, update_s=0.01) for part in (share, 1 - share)]
+    broken = trace(seconds[(seconds < 9.2) | (seconds > 9.8)], rails[1].values[(seconds < 9.2) | (seconds > 9.8)],
+                   update_s=0.01)  # fmt: skip
+    windows = [((START_NS + n * 10**9 + 2 * 10**9, START_NS + (n + 3) * 10**9), 100) for n in range(16)]
+    idles = [energy.Idle(1.0, 0.0, 0.0)] * 2
+    found, without = (energy.per_inference([rails[0], other], windows, idles) for other in (rails[1], broken))
+    assert found is not None and without is not None
+    assert found.median_mj == pytest.approx(40, rel=0.02), "4 W between them for a second"
+    assert found.launches_mj == pytest.approx([40] * 16, rel=0.1)
+    assert (found.left_out, without.left_out, len(without.launches_mj)) == (0, 1, 15)
+    assert energy.per_inference([rails[0], trace(seconds[:2], seconds[:2])], windows, idles) is None
+
+
+def test_idle_power_has_to_be_known_from_all_its_windows() -> None:
+    seconds = stamps(50)
+    read = trace(seconds, np.full(len(seconds), 3.0), update_s=0.02)
+    before, never = (START_NS, START_NS + 10**9), (START_NS - 10 * 10**9, START_NS - 9 * 10**9)
+    known = energy.idle_power(read, [before, before])
+    assert known is not None and known.watts == pytest.approx(3.0)
+    assert energy.idle_power(read, [before, never]) is None, "how far it drifted is not known"
+
+
 def source(name: str, *channels: tuple[str, str, bool], simulated: bool = False) -> dict[str, object]:
     listed = [{"name": each, "scope": scope, "total": total} for each, scope, total in channels]
     return {"source": name, "channels": listed, "simulated": simulated}
@@ -148,3 +179,17 @@ def test_the_total_is_used_alone_and_scopes_are_never_added() -> None:
     assert names(made_up, agx) == ["A", "B"], "what is made up counts where there is nothing else"
     assert names(made_up) == ["simulated"]
     assert names() == []
+
+
+def test_what_else_may_speak_holds_the_processor_too() -> None:
+    battery = source("battery", ("BAT0", "board-input", True))
+    rapl = source("rapl", ("package-0", "soc", True), ("core", "rail", False))
+    gpu = source("nvml", ("GPU 0", "gpu", True))
+    rails = source("hwmon ina226", ("A", "rail", False))
+
+    def names(*sources: dict[str, object]) -> list[list[str]]:
+        return [[channel["name"] for _, channel in group] for group in energy.candidates(sources)]
+
+    assert names(rapl, battery, gpu, rails) == [["BAT0"], ["package-0"]]
+    assert names(gpu, rails) == [["GPU 0"]]
+    assert names(rails) == [["A"]]
