@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgesparse import store
@@ -237,11 +237,12 @@ plain = st.none() | st.booleans() | numbers | st.floats() | st.text(max_size=8)
 json_values = st.recursive(
     plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=3
 )
-latencies = st.lists(numbers, max_size=6) | st.lists(st.integers(0, 2**62), max_size=30) | json_values
-cells = st.sampled_from(["dense/builtin/1", "16x1 \ud800/csr/4", "odd"]) | json_values
+mixed = st.lists(st.booleans() | st.integers(0, 3) | st.sampled_from([1.0, None]), min_size=1, max_size=3)
+latencies = st.lists(numbers, max_size=6) | st.lists(st.integers(0, 2**62), max_size=30) | mixed | json_values
+cells = st.sampled_from(["dense/builtin/1", "dense/csr/1", "16x1 \ud800/csr/4", "odd"]) | json_values
 samples = st.fixed_dictionaries(
-    {"type": st.sampled_from(["samples", "slice"])},
-    optional={"cell": cells, "round": st.integers(0, 3) | json_values, "warmup_ns": latencies, "latency_ns": latencies,
+    {"type": st.sampled_from(["samples", "slice"]), "cell": cells},
+    optional={"round": st.integers(0, 3) | json_values, "warmup_ns": latencies, "latency_ns": latencies,
               "window_ns": st.lists(numbers, max_size=2), "more": json_values},
 )  # fmt: skip
 readings = st.lists(st.none() | st.floats(), max_size=5)
@@ -267,7 +268,24 @@ during = st.fixed_dictionaries({"type": st.just("conditions_during"), "readings"
 others = st.fixed_dictionaries({"type": st.sampled_from(["run", "check", "idle", "finished"]), "more": json_values})
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def of_samples(*values: Any) -> list[Record]:
+    return [{"type": "samples", "cell": "dense/csr/1", "round": 0, "latency_ns": list(values), "warmup_ns": [1]}]
+
+
+def of_a_sensor(*values: Any) -> list[Record]:
+    stamps = list(range(len(values)))
+    return [{"type": "sensors", "source": "a", "t_ns": stamps, "values": {"x": list(values)}, "errors": []}]
+
+
+@example(of_samples(1, True))
+@example(of_samples(1.0, 2))
+@example(of_samples(2**63, 1))
+@example(of_samples(-(2**63), 2**63 - 1))
+@example(of_samples())
+@example(of_a_sensor(1.0, 2))
+@example(of_a_sensor(False, 0.5))
+@example(of_a_sensor(float("nan"), None, -0.0, float("inf"), 5e-324))
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(samples | sensors() | during | others, max_size=6))
 def test_nothing_is_lost(found: list[Record]) -> None:
     records = [{"seq": seq, "t_ns": seq, **record} for seq, record in enumerate(found, start=1)]
