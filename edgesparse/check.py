@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from edgesparse import patterns
-from edgesparse.convert.flatbuffer import read_model
-from edgesparse.convert.layers import kernel_operators, layer_name
+from edgesparse.convert.flatbuffer import read_graphs
+from edgesparse.convert.layers import kernels_of, layer_name
 from edgesparse.errors import InputRefused, ModelError, RecipeError
 
 Verdict = Literal["valid", "broken", "does not fit", "not checked"]
@@ -118,8 +118,7 @@ def _layer(
 
 
 def _of_file(path: Path) -> Iterator[tuple[str, str, Any]]:
-    found = read_model(path)
-    for op in kernel_operators(found):
+    for found, op in kernels_of(read_graphs(path)):
         tensor = found.tensors[found.constant(op.inputs[1]) or 0]
         yield layer_name(found, op) or tensor.name or f"tensor {tensor.index}", op.name, found.weights(op.inputs[1])
 

@@ -15,7 +15,7 @@ from edgesparse import __version__
 from edgesparse.agent.parity import compare
 from edgesparse.convert import golden
 from edgesparse.convert.bundle import DENSE, VERSION, HostParity, Manifest, Variant, describe, write_manifest
-from edgesparse.convert.flatbuffer import read_model
+from edgesparse.convert.flatbuffer import read_graphs, read_model
 from edgesparse.convert.keras import Exporter
 from edgesparse.convert.layers import describe_layers, overall_density
 from edgesparse.convert.parity import Check, check_all, refuse_failed
@@ -212,7 +212,8 @@ def _against_keras(directory: Path, variant: Exported, toolchain: Mapping[str, s
 
 def _describe(directory: Path, variant: Exported, data: Any) -> Variant:
     recipe = variant.source.recipe
-    layers = describe_layers(read_model(directory / variant.file), variant.layer_names, variant.source.wishes)
+    main, *others = read_graphs(directory / variant.file)
+    layers = describe_layers(main, variant.layer_names, variant.source.wishes, others)
     measured = None if data is None else golden.accuracy(directory / variant.file, data.x_test, data.y_test)
     return Variant(
         name=variant.source.name,

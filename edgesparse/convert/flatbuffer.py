@@ -207,10 +207,19 @@ _COPY_AGAIN = "Copy the file again, or convert the model again."
 
 
 def read_model(source: str | Path | bytes) -> FlatModel:
-    """Read a .tflite file, or its bytes.
+    """Read a .tflite file, or its bytes: the main graph.
 
     Raises:
         ModelError: no such file, no TFLite flatbuffer (file identifier TFL3), or truncated.
+    """
+    return read_graphs(source)[0]
+
+
+def read_graphs(source: str | Path | bytes) -> list[FlatModel]:
+    """Every graph of a .tflite file, or of its bytes: the main one, and those of loops, branches and other signatures.
+
+    Raises:
+        ModelError: as of `read_model`.
     """
     if isinstance(source, bytes):
         name, data = "the model", source
@@ -222,7 +231,7 @@ def read_model(source: str | Path | bytes) -> FlatModel:
             raise ModelError(f"Expected a .tflite file, found nothing at {name}.", hint="Check the path.") from None
         except OSError as error:
             raise ModelError(f"{name} cannot be read: {error.strerror}.", hint="Expected a .tflite file.") from None
-    return unpack(name, data)[1][0]
+    return unpack(name, data)[1]
 
 
 def unpack(name: str, data: bytes | mmap.mmap) -> tuple[Any, list[FlatModel]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesparse.convert.bundle import DENSE, Layer
-from edgesparse.convert.flatbuffer import FlatModel, Operator
+from edgesparse.convert.flatbuffer import FlatModel, Operator, Tensor
 
 # Operators that have a kernel, always as input 1.
 KERNEL_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
@@ -32,17 +32,38 @@ def kernel_operators(found: FlatModel) -> list[Operator]:
     return [op for op in found.operators if op.name in KERNEL_OPERATORS and found.constant(op.inputs[1]) is not None]
 
 
-def describe_layers(found: FlatModel, names: Mapping[int, str], wishes: Mapping[str, Wish]) -> list[Layer]:
+def kernels_of(graphs: Sequence[FlatModel]) -> list[tuple[FlatModel, Operator]]:
+    """The operators with a kernel in all graphs of a file: those of the main one, then of the others those whose
+    weights none before has."""
+    main, *others = graphs
+    found = [(main, op) for op in kernel_operators(main)]
+    seen = {_stored(main, op).buffer for op in kernel_operators(main)}
+    for graph in others:
+        for op in kernel_operators(graph):
+            if (buffer := _stored(graph, op).buffer) not in seen:
+                seen.add(buffer)
+                found.append((graph, op))
+    return found
+
+
+def _stored(graph: FlatModel, op: Operator) -> Tensor:
+    return graph.tensors[graph.constant(op.inputs[1]) or 0]
+
+
+def describe_layers(
+    main: FlatModel, names: Mapping[int, str], wishes: Mapping[str, Wish], others: Sequence[FlatModel] = ()
+) -> list[Layer]:
     """One row for each operator with a kernel.
 
     Args:
-        found: the file.
-        names: the Keras layer behind an operator, by its place among those with a kernel, where it is known.
+        main: the file's main graph.
+        names: the layer behind an operator, by its place in `kernels_of`, where it is known.
         wishes: what pruning did, by layer name.
+        others: the file's other graphs.
     """
     rows = []
-    for place, op in enumerate(kernel_operators(found)):
-        constant = found.tensors[found.constant(op.inputs[1]) or 0]
+    for place, (found, op) in enumerate(kernels_of([main, *others])):
+        constant = _stored(found, op)
         name = names.get(place, constant.name)
         wish = wishes.get(name, NO_WISH)
         density = found.stored_density(constant.index)

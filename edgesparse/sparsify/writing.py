@@ -10,7 +10,7 @@ from typing import Any
 
 from edgesparse.convert.bundle import DENSE, FLOAT
 from edgesparse.convert.flatbuffer import FlatModel, unpack
-from edgesparse.convert.layers import Wish, kernel_operators
+from edgesparse.convert.layers import Wish, kernel_operators, kernels_of
 from edgesparse.convert.packing import pack, write
 from edgesparse.errors import ModelError
 from edgesparse.patterns import parse_pattern
@@ -44,7 +44,7 @@ class Pruned:
     Attributes:
         file: the sparse one.
         twin: its weights stored dense; `file` itself where nothing is stored sparsely.
-        layer_names: the layer behind an operator, by its place among those with a kernel.
+        layer_names: the layer behind an operator, by its place in `kernels_of`.
         wishes: what became of each layer.
     """
 
@@ -102,7 +102,7 @@ def write_pruned(
             write_zeros(
                 directory / twin, content, graphs[weight.graph], weight, pattern, recipe.sparsity_of(weight.name)
             )
-        names = _layer_names(graphs[0], weights)
+        names = _layer_names(graphs, weights)
     wishes = {weight.name: Wish(DENSE, weight.reason) for weight in weights}
     with mapped(directory / twin) as content:
         tree, graphs = unpack(str(model), content)
@@ -121,9 +121,9 @@ def write_pruned(
     return Pruned(sparse, twin, names, wishes)
 
 
-def _layer_names(graph: FlatModel, weights: Sequence[Weight]) -> dict[int, str]:
+def _layer_names(graphs: Sequence[FlatModel], weights: Sequence[Weight]) -> dict[int, str]:
     by_buffer = {weight.tensor.buffer: weight.name for weight in weights}
-    constants = [graph.tensors[graph.constant(op.inputs[1]) or 0] for op in kernel_operators(graph)]
+    constants = [graph.tensors[graph.constant(op.inputs[1]) or 0] for graph, op in kernels_of(graphs)]
     return {place: by_buffer[tensor.buffer] for place, tensor in enumerate(constants)}
 
 

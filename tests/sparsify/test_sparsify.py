@@ -16,6 +16,7 @@ import pytest
 from edgesparse import sparsify
 from edgesparse.agent import backends
 from edgesparse.boards.inventory import type_of
+from edgesparse.check import check
 from edgesparse.convert import Bundle, read_bundle
 from edgesparse.convert.flatbuffer import FlatModel, read_model, schema
 from edgesparse.convert.layers import kernel_operators
@@ -259,6 +260,32 @@ def test_graphs_beside_the_main_one_share_the_zeros(tmp_path: Path) -> None:
     runtime, _ = backends.load_runtime("ai-edge-litert")
     interpreter = runtime.Interpreter(model_content=data)
     interpreter.allocate_tensors()
+
+
+def test_weights_of_another_signature_are_pruned_told_and_checked(tmp_path: Path) -> None:
+    """They are of a graph of its own, beside the main one."""
+
+    def change(model: Any) -> None:
+        maker, graph = Maker("dense", False, twin=False), Graph(1, 48)
+        data = graph.finish(graph.fully_connected(graph.input, maker.weights(64, 48, density=1)))
+        other = schema().ModelT.InitFromPackedBuf(data, 0)
+        for tensor in other.subgraphs[0].tensors:
+            held = other.buffers[tensor.buffer]
+            tensor.buffer = 0 if held.data is None else len(model.buffers)
+            model.buffers += [] if held.data is None else [held]
+        kind = schema().BuiltinOperator.FULLY_CONNECTED
+        code = next(n for n, each in enumerate(model.operatorCodes) if each.builtinCode == kind)
+        for op in other.subgraphs[0].operators:
+            op.opcodeIndex = code
+        model.subgraphs.append(other.subgraphs[0])
+
+    bundle = pruned(files.network(change=change), tmp_path, "16x1", 0.8)
+    assert passes_everywhere(bundle)
+    *_, own = bundle.manifest.variants[1].layers
+    assert (own.shape, own.pattern, own.encoding) == ((64, 48), "block 16x1", "block 16x1")
+    assert len(bundle.manifest.variants[1].layers) == 7
+    checked = check(bundle.file(bundle.manifest.variants[1].file), "16x1").layers
+    assert checked[-1].zeros == pytest.approx(1 - own.density) and own.density < 0.25
 
 
 @pytest.mark.parametrize("layout", ["csr", "block 4x1", "inputs first"])
