@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import time
@@ -155,8 +154,15 @@ def _handshake(
 def _log_in(transport: paramiko.Transport, hop: Hop) -> None:
     login = Login(hop.identities, hop.identities_only)
     taken = False
-    with contextlib.suppress(EOFError):  # it hung up: what was tried tells why
+    try:
         taken = login.authenticate(transport, hop.user)
+    except TimeoutError:
+        raise Unreachable(
+            f"{hop.host} said nothing for {transport.auth_timeout:g} s while {hop.user} was to be logged in.",
+            hint="Is the board very busy, or does an ssh-agent wait for you to confirm the use of a key?",
+        ) from None
+    except EOFError:  # it hung up: what was tried tells why
+        pass
     if taken:
         return
     tried = "; ".join(login.tried) or "no key: there is none in ~/.ssh and no ssh-agent has one"

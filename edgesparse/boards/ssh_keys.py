@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,9 @@ class Login:
         """Log in with the first key that the host takes; False when it takes none.
 
         `tried` then says which keys there were and what became of each, `encrypted` which files need a passphrase.
+
+        Raises:
+            TimeoutError: it does not answer.
         """
         for name, load in self._candidates():
             if not transport.is_active():  # the host ends a connection after a few refused keys (MaxAuthTries)
@@ -144,12 +148,15 @@ class Login:
             key = load()
             if key is None:
                 continue
+            asked = time.monotonic()
             try:
                 more = transport.auth_publickey(user, key)
             except paramiko.BadAuthenticationType as error:
                 self.tried.append(f"{name} (the host takes only {', '.join(error.allowed_types)})")
                 return False
             except paramiko.SSHException:
+                if time.monotonic() - asked >= transport.auth_timeout:
+                    raise TimeoutError from None
                 self.tried.append(name)
                 continue
             if not more:
