@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from edgesparse.report.tables import kilobytes, new_table
-from edgesparse.store.asking import Answer
-from edgesparse.store.catalogue import Entry
+
+if TYPE_CHECKING:
+    from edgesparse.store.asking import Answer
+    from edgesparse.store.catalogue import Entry
 
 
 def runs_table(entries: Sequence[Entry]) -> RenderableType:
