@@ -8,18 +8,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import beta, binomtest, mannwhitneyu, quantile_test, rankdata
+from scipy.stats import binom, binomtest, mannwhitneyu, quantile_test, rankdata
 
 from edgesparse import stats
 
 Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 
 RUNS = 3000
-# Two standard errors of a share of about 97 % in so many runs.
-SPREAD = 0.006
 
 # Noise between launches, as the logarithm of their medians: what a quiet board, a busy one, memory placement that falls
 # into two groups, and a board where now and then something else runs look like.
@@ -32,9 +30,10 @@ NOISES: dict[str, Noise] = {
 }
 
 latencies = st.lists(st.floats(0.01, 1000), min_size=6, max_size=40, unique=True)
+some = st.lists(st.floats(0.01, 1000), min_size=6, max_size=16, unique=True)
 
 
-@pytest.mark.parametrize("launches", [6, 7, 8, 10, 12])
+@pytest.mark.parametrize("launches", [6, 7, 8, 9, 10, 12, 20])
 @pytest.mark.parametrize("noise", NOISES)
 def test_the_median_s_interval_holds_it_in_95_percent_of_the_runs(noise: str, launches: int) -> None:
     rng = np.random.default_rng(launches)
@@ -43,7 +42,7 @@ def test_the_median_s_interval_holds_it_in_95_percent_of_the_runs(noise: str, la
     for medians in np.exp(NOISES[noise](rng, (RUNS, launches))):
         low, high = stats.median_interval(medians) or (math.nan, math.nan)
         inside += low <= truth <= high
-    assert 0.93 <= inside / RUNS <= 0.97 + SPREAD
+    assert 0.93 <= inside / RUNS <= 0.97
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -73,7 +72,7 @@ def test_equal_cells_are_called_different_in_less_than_5_percent_of_the_runs(
         inside += low <= 1 <= high
         different += ratio.verdict in ("faster", "slower")
     assert different / RUNS < 0.05
-    assert 0.93 <= inside / RUNS <= 0.97 + SPREAD
+    assert 0.93 <= inside / RUNS <= 0.97
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.2], ids=["steady", "slowing down by 20 %"])
@@ -151,7 +150,7 @@ def test_samples_that_are_alike_within_a_launch_do_not_narrow_the_interval() -> 
         inside += low <= 1 <= high
         low, high = stats.median_interval(np.exp(launches).ravel()) or (math.nan, math.nan)
         pooled += low <= 1 <= high
-    assert 0.93 <= inside / 1000 <= 0.98
+    assert 0.93 <= inside / 1000 <= 0.97
     assert pooled / 1000 < 0.5
 
 
@@ -168,6 +167,7 @@ def test_pairs_see_through_a_drift_that_hides_the_difference_from_an_unpaired_te
     assert found_unpaired / 300 < 0.1
 
 
+@settings(deadline=None)
 @given(latencies)
 def test_the_interval_is_between_the_sign_test_s_limits_and_the_next_values(values: list[float]) -> None:
     expected = quantile_test(values, q=float(np.median(values)), p=0.5).confidence_interval(0.95)
@@ -178,6 +178,7 @@ def test_the_interval_is_between_the_sign_test_s_limits_and_the_next_values(valu
     assert ordered[-1 - nearer] <= high <= expected.high
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=7), st.lists(st.integers(0, 9), min_size=1, max_size=7))
 def test_mann_whitney_is_the_share_of_all_splits_as_far_from_even(one: list[int], other: list[int]) -> None:
     ranks = rankdata(one + other)
@@ -196,6 +197,7 @@ def test_mann_whitney_is_scipy_s(sizes: tuple[int, int]) -> None:
     assert stats.mann_whitney_p_value([1.0] * sizes[0], [1.0] * sizes[1]) == 1
 
 
+@settings(deadline=None)
 @given(latencies)
 def test_the_p_value_is_scipy_s(values: list[float]) -> None:
     logs = np.log(values)
@@ -204,12 +206,13 @@ def test_the_p_value_is_scipy_s(values: list[float]) -> None:
 
 
 def test_known_intervals() -> None:
-    """Of the whole numbers from 1 the limits are the places themselves: where the u-th quantile, whose distribution is
-    Beta((n + 1) u, (n + 1) (1 - u)), is the median or more with 2.5 %."""
+    """Of the whole numbers from 1 the limits are the places themselves. Six hold the median in 31 of 32 cases, the
+    middle four in 25 of 32: 3/5 of a tenth of the way, as Hettmansperger and Sheather weigh it, is 5/14."""
+    assert stats.median_interval(range(1, 7)) == pytest.approx((1 + 5 / 14, 6 - 5 / 14))
     for count in (6, 7, 8, 9, 12, 30):
         low, high = stats.median_interval(range(1, count + 1)) or (math.nan, math.nan)
         assert low + high == pytest.approx(count + 1)
-        assert beta.sf(0.5, low, count + 1 - low) == pytest.approx(0.025)
+        assert 1 - 2 * binom.cdf(int(low) - 1, count, 0.5) >= 0.95 > 1 - 2 * binom.cdf(int(low), count, 0.5)
 
 
 @given(latencies)
@@ -354,13 +357,15 @@ def test_changes_by_hand() -> None:
     same = [1.5] * 8
     assert stats.compare_runs(same, same) == stats.Change(1.0, (1.0, 1.0), 1.0, 1.0, (8, 8), "no difference")
     double = stats.compare_runs([1.0, 1.1, 1.2, 1.0, 1.0, 1.1], [2.0, 2.2, 2.4, 2.0, 2.0, 2.2])
-    assert (double.verdict, double.value) == ("more", pytest.approx(2.0))
+    assert double.verdict == "more"
+    assert double.value == pytest.approx(2.0)
     assert double.p_value == pytest.approx(2 / math.comb(12, 6))
     widened = stats.compare_runs([1.0] * 6, [1.5] * 6, 0.1)
     assert widened.interval == pytest.approx((1.5 / 1.1, 1.5 * 1.1))
     assert stats.compare_runs([1.0] * 6, [1.05] * 6, 0.1).verdict == "no difference"
     few = stats.compare_runs([1.0] * 5, [2.0] * 9)
-    assert (few.value, few.interval, few.launches, few.verdict) == (pytest.approx(2), None, (5, 9), "too few launches")
+    assert (few.interval, few.launches, few.verdict) == (None, (5, 9), "too few launches")
+    assert few.value == pytest.approx(2)
     assert stats.compare_runs([], [1.0]).value is None
 
 
@@ -368,3 +373,26 @@ def test_a_change_that_cannot_stand_among_so_many_says_so() -> None:
     one = stats.compare_runs([1.0] * 6, [2.0] * 6)
     assert {change.verdict for change in stats.decide_changes([one] * 30)} == {"too few launches"}
     assert {change.verdict for change in stats.decide_changes([one] * 10)} == {"more"}
+
+
+@settings(deadline=None)
+@given(some, some, st.floats(0, 0.2))
+def test_swapping_the_runs_turns_the_change_round(base: list[float], new: list[float], floor: float) -> None:
+    there, back = stats.compare_runs(base, new, floor), stats.compare_runs(new, base, floor)
+    assert there.value and back.value and there.interval and back.interval
+    assert there.value == pytest.approx(1 / back.value)
+    assert there.interval == pytest.approx((1 / back.interval[1], 1 / back.interval[0]))
+    assert there.p_value == pytest.approx(back.p_value)
+    assert {(there.verdict, back.verdict)} <= {("more", "less"), ("less", "more"), ("no difference", "no difference")}
+
+
+@settings(deadline=None)
+@given(some, some, st.floats(0, 0.2))
+def test_verdict_and_interval_of_a_change_agree(base: list[float], new: list[float], floor: float) -> None:
+    change = stats.compare_runs(base, new, floor)
+    low, high = change.interval or (math.nan, math.nan)
+    assert low <= (change.value or 0) * (1 + 1e-9) and (change.value or 0) <= high * (1 + 1e-9)
+    if change.verdict == "more":
+        assert low > 1
+    if change.verdict == "less":
+        assert high < 1

@@ -38,7 +38,12 @@ def report(
         ),
     ] = None,
     junit: Annotated[
-        Path | None, typer.Option("--junit", help="With --compare: write it for a CI server, a test case per cell.")
+        Path | None,
+        typer.Option(
+            "--junit",
+            help="With --compare: write it for a CI server, a test case per cell; without a limit, a cell that is "
+            "slower at all is a failure there.",
+        ),
     ] = None,
     operators: Annotated[
         bool, typer.Option("--operators", help="Also list every operator under csr: its kernel, or why it has none.")

@@ -74,7 +74,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def test_who_watches_sees_it_to_the_end_and_both_have_it_whole(going_on: Any, start: Start) -> None:
-    host, run = going_on(rounds=8)
+    host, run = going_on(rounds=12)
     watcher = start("watch", "--json")
     out, err = watcher.communicate(timeout=300)
     host_out, host_err = host.communicate(timeout=60)
@@ -108,7 +108,7 @@ def test_leaving_leaves_the_run_alone(going_on: Any, start: Start) -> None:
 
 def test_another_host_sees_it_by_its_board(going_on: Any, start: Start, tmp_path: Path) -> None:
     """Another data directory is another host's store: there the run is not known, and nothing of it is kept."""
-    host, run = going_on(rounds=8)
+    host, run = going_on(rounds=12)
     other = tmp_path / "another host"
     watcher = start("watch", "--board", "local", "--json", EDGESPARSE_DATA=str(other))
     out, err = watcher.communicate(timeout=300)

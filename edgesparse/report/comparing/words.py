@@ -132,6 +132,9 @@ def sentences(compared: RunsCompared) -> list[str]:
         found.append(f"Change: latency of the new run over that of the base, with a 95 % interval{widened}.")
     elif timed:
         found.append("Change: instructions of the new run over those of the base; no proof of another latency.")
+    if metered := [cell for cell in compared.cells if cell.energy and cell.energy.change]:
+        told = sum(told_energy(cell) in ("more", "less") for cell in metered)
+        found.append(f"Energy above idle differs in {told} of the {len(metered)} cells where both runs measured it.")
     if "no difference" in outcomes:
         found.append("~: noise; no difference that these launches could show.")
     if "too few launches" in outcomes:
