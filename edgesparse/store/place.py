@@ -95,7 +95,9 @@ class Place:
                 return kept
             with replacing(kept) as aside:
                 for path in self._fs.find(self._at(run)):
-                    name = path.split(f"/{run}/", 1)[1]
+                    name = path.removeprefix("/").removeprefix(self._at(run).removeprefix("/")).lstrip("/")
+                    if ".." in name.split("/"):
+                        raise UsageError(f"The store {self.url} has {path}, which is no file of run {run}.")
                     if not name.startswith(PART):
                         (aside / name).parent.mkdir(parents=True, exist_ok=True)
                         self._fs.get_file(path, str(aside / name))

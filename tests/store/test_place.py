@@ -197,6 +197,22 @@ def test_removing_it_there(place: str, run: RunRecord) -> None:
     assert not found.has(run.id) and list_runs() == [] == entries()
 
 
+def test_what_is_fetched_stays_in_its_directory(
+    run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.VARIABLE, "torn://hostile")
+    put_away(run)
+    monkeypatch.setenv("EDGESPARSE_DATA", str(tmp_path / "another machine"))
+    real = TornFileSystem.find
+    monkeypatch.setattr(
+        TornFileSystem, "find", lambda self, path, **options: [*real(self, path, **options), f"{path}/../../../evil"]
+    )
+    with pytest.raises(UsageError, match="which is no file of run"):
+        RunRecord.load(run.id)
+    assert not list(tmp_path.rglob("evil"))
+    TornFileSystem.store.clear()
+
+
 def test_what_was_fetched_does_not_grow_forever(
     run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
