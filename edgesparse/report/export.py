@@ -201,11 +201,15 @@ def energy_notes(comparison: Comparison) -> list[str]:
     measured = next((each for each in found if each.mj is not None), None)
     if measured:
         made_up = "SIMULATED, not measured: " * measured.simulated
+        hertz = measured.readings_hz or measured.update_hz
         lines.append(
             f"mJ: {made_up}energy of an inference above idle, {measured.scope} ({measured.source}: "
-            f"{' + '.join(measured.channels)}), {measured.update_hz:.3g} readings a second; idle "
+            f"{' + '.join(measured.channels)}), {hertz:.3g} readings a second; idle "
             f"{measured.idle_w:.3g} W, {measured.idle_drift_w:.2g} W apart before and after."
         )
+    left_out = sum(each.left_out for each in found)
+    if left_out:
+        lines.append(f"mJ: without {left_out} launches that the sensor's readings do not cover.")
     lines += [f"No energy: {reason}." for reason in dict.fromkeys(each.reason for each in found if each.reason)]
     return lines
 

@@ -16,8 +16,9 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
     """What one inference takes. `status` is "measured", "no sensor", "off", or "refused": `reason` says why nothing is
     claimed. `mj` is millijoules above idle, the median over launches; `interval_mj` its 95 % interval, widened by what
     the sensor's resolution and rate and the baseline leave open; `gross_mj` is with idle power. `of_dense` is this over
-    dense's, where both were measured. `scope` says where: two scopes never compare. `left_out` is how many launches the
-    readings do not cover."""
+    dense's, where both were measured. `scope` says where: two scopes never compare. `update_hz` is how often the source
+    is renewed, `readings_hz` how many readings a second tell something; `left_out` is how many launches they do not
+    cover."""
 
     status: str
     reason: str = ""
@@ -26,6 +27,7 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     simulated: bool = False
     update_hz: float | None = None
+    readings_hz: float | None = None
     mj: float | None = None
     interval_mj: tuple[float, float] | None = None
     gross_mj: float | None = None
@@ -114,10 +116,11 @@ class PowerOfRun:
         """Energy of the inferences in these windows."""
         if self._off or not self._main:
             return Energy(status="off" if self._off else "no sensor", reason=self._why)
-        first = self._used[0]
+        first, slowest_s = self._used[0], max(each or 0.0 for each in self._renewed_s)
         facts: dict[str, Any] = {
             "source": first.source, "channels": [each.channel for each in self._used], "scope": first.scope,
             "simulated": first.simulated, "update_hz": first.update_hz,
+            "readings_hz": 1 / slowest_s if slowest_s else None,
         }  # fmt: skip
         if reason := self._why_none(windows):
             return Energy(status="refused", reason=reason, **facts)
