@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgesparse import __version__, wire
+from edgesparse.boards.answers import check_answer
 from edgesparse.boards.transport import LinkLost, Stream
 from edgesparse.errors import BoardError
 from edgesparse.interrupting import LOOK_S, raise_if_interrupted
@@ -55,7 +56,13 @@ class AgentLink:
         Raises:
             BoardError: it would have to wait, and is not to.
         """
-        return int(self.ask({"type": "submit", "spec": spec.to_message(), "wait": wait})["place"])
+        return int(self._expect("accepted", {"type": "submit", "spec": spec.to_message(), "wait": wait})["place"])
+
+    def _expect(self, answer: str, message: wire.Message) -> wire.Message:
+        found = self.ask(message)
+        if found["type"] != answer:
+            raise self._nonsense(wire.WireError(f"{found['type']} is no answer to {message['type']}"))
+        return found
 
     def cancel(self, run: str) -> None:
         """Take a run out of line or stop it; returns when the board is free of it."""
@@ -99,18 +106,30 @@ class AgentLink:
         if not line:
             said = self._stream.stderr_tail().strip()
             raise LinkLost(f"The link to the agent on {self.board} ended{': ' + said if said else '.'}")
+        if not line.endswith(b"\n"):
+            raise LinkLost(f"The link to the agent on {self.board} ended in the middle of a message.")
         try:
             return wire.decode(line)
         except wire.WireError as error:
-            raise LinkLost(f"The agent on {self.board} sent what is no message: {error}.") from None
+            raise self._nonsense(error) from None
+
+    def _nonsense(self, error: wire.WireError) -> BoardError:
+        return BoardError(
+            f"The agent on {self.board} sent what is no message of an agent: {error}.",
+            hint=f"Have it replaced: edgesparse agent stop --board {self.board}, then deploy again.",
+        )
 
     def _answer(self, timeout_s: float) -> wire.Message:
         message = self._receive(timeout_s)
+        try:
+            check_answer(message)
+        except wire.WireError as error:
+            raise self._nonsense(error) from None
         if message["type"] == "error":
             hint = (
                 f"Wait for it (--wait), or look at who measures: edgesparse agent status --board {self.board}"
                 if message.get("code") == "busy"
                 else ""
             )
-            raise BoardError(f"The agent on {self.board} refuses: {message.get('message')}.", hint=hint)
+            raise BoardError(f"The agent on {self.board} refuses: {message['message']}.", hint=hint)
         return message

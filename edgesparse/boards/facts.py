@@ -185,9 +185,8 @@ def parse_facts(output: str) -> BoardFacts:
     pythons, sensors, cpuinfo = [], [], []
     for line in output.splitlines():
         key, _, value = line.partition(" ")
-        if key == "python":
-            about = json.loads(value)
-            pythons.append(Interpreter(about["path"], tuple(about["version"]), about["modules"]))
+        if key == "python" and (python := _interpreter(value)):
+            pythons.append(python)
         elif key == "sensor" and len(value.split(" ", 2)) == 3:
             kind, readable, name = value.split(" ", 2)
             sensors.append(Sensor(kind, name, readable == "yes"))
@@ -217,6 +216,19 @@ def parse_facts(output: str) -> BoardFacts:
         release=found.get("release", ""),
         systemd=found.get("systemd", ""),
     )
+
+
+def _interpreter(said: str) -> Interpreter | None:
+    """What a Python said of itself; None for any other line that begins like it, as a login script may print."""
+    try:
+        about = json.loads(said)
+        path, version, modules = about["path"], tuple(about["version"]), about["modules"]
+        sound = isinstance(path, str) and path.startswith("/") and len(version) == 3
+        sound = sound and all(type(each) is int for each in version)
+        sound = sound and all(isinstance(each, str) for pair in modules.items() for each in pair)
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
+    return Interpreter(path, version, modules) if sound else None
 
 
 def _libc(said: str) -> str:

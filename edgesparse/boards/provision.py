@@ -6,6 +6,7 @@ Python into `runtimes/<hash of the wheels>/`, beside whatever is there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -346,8 +347,10 @@ def list_runtimes(transport: Transport) -> list[dict[str, Any]]:
     done = transport.run(["sh", "-c", _LIST_RUNTIMES, "sh", f"{transport.home}/runtimes"], timeout_s=IMPORT_S)
     found = []
     for line in done.stdout.decode(errors="replace").splitlines():
-        name, kilobytes, *packages = line.split()
-        found.append({"name": name, "bytes": int(kilobytes) * 1024, "packages": packages})
+        name, _, rest = line.partition(" ")
+        kilobytes, *packages = rest.split() or [""]
+        if kilobytes.isdecimal():  # else its name has a space in it, and nothing of ours has
+            found.append({"name": name, "bytes": int(kilobytes) * 1024, "packages": packages})
     return found
 
 
@@ -401,8 +404,10 @@ def _remember(transport: Transport, python: Interpreter) -> None:
 def _imports(stdout: bytes) -> dict[str, str | None]:
     for line in reversed(stdout.decode(errors="replace").splitlines()):
         if line.startswith("imports "):
-            found: dict[str, str | None] = json.loads(line.removeprefix("imports "))
-            return found
+            with contextlib.suppress(ValueError, RecursionError):
+                found = json.loads(line.removeprefix("imports "))
+                if isinstance(found, dict) and all(isinstance(each, (str, type(None))) for each in found.values()):
+                    return found
     return {}
 
 

@@ -40,10 +40,10 @@ _FULL = ("No space left", "quota exceeded", "Wrote only", "short write")
 # Left free for the journal and the runtime's own files.
 SPARE_BYTES = 1 << 20
 
-# Arguments: the directories. Says "ready FREE_BYTES", takes a line with the size of a tar stream (0: it is not compressed)
-# and the stream, of files in numbered directories, one for each that is named, and last the list of their SHA-256s, into
-# a temporary directory in the first, and says "done", "corrupt" or "failed". Nothing is made before that line has come:
-# a host that hangs up because the files do not fit leaves nothing to sweep. Temporary names are those of
+# Arguments: the directories. Says "ready FREE_BYTES", takes a line with the size of a tar stream (0: it is not
+# compressed) and the stream, of files in numbered directories, one for each that is named, and last the list of their
+# SHA-256s, into a temporary directory in the first, and says "done", "corrupt" or "failed". Nothing is made before that
+# line has come: a host that hangs up because the files do not fit leaves nothing to sweep. Temporary names are those of
 # `agent/leftovers.py`: what a broken link or a power cut left is swept by the next put.
 _SCRIPT = r"""
 LC_ALL=C; export LC_ALL; umask 077
@@ -237,9 +237,9 @@ def put_files(
     stream = transport.open(["sh", "-c", _SCRIPT, "sh", *directories])
     try:
         verdict = _answer(stream, READY_S)
-        if verdict[0] != "ready":
+        if verdict[0] != "ready" or not verdict[-1].isdecimal():
             raise _failure(stream, verdict, where, total_bytes)
-        free_bytes = int(verdict[1])
+        free_bytes = int(verdict[-1])
         if total_bytes + SPARE_BYTES > free_bytes:
             raise _disk_full(where, directories[0], total_bytes, free_bytes)
         packed = pack(pairs, compress)  # not before: packing what does not fit would take long
@@ -299,7 +299,7 @@ def _answer(stream: Stream, timeout_s: float) -> list[str]:
         raise _Silent(f"The board said nothing for {timeout_s:g} s while files were put.") from None
     if not line:
         raise LinkLost(f"The board hung up while files were put. {stream.stderr_tail().strip()}".strip())
-    return line.split()
+    return line.split() or [""]
 
 
 def _last_words(stream: Stream) -> list[str]:

@@ -5,6 +5,7 @@ Each step asks first what is there already, so that doing all of it again moves 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -127,6 +128,7 @@ class BoardSession:
         name, _, version = str(hello.get("runtime", "")).partition(" ")
         pythonpath = [each for each in str(hello.get("pythonpath", "")).split(os.pathsep) if each]
         same = hello.get("sha256") == agent_zipapp()[1] and name in self.board.type.runtimes
+        same = same and isinstance(hello.get("python"), str) and isinstance(hello.get("arch"), str)
         chosen = self.board.python in (None, hello.get("python"))
         if not (same and chosen) or missing(self.transport, [self._zipapp, *pythonpath]):
             link.close()
@@ -207,17 +209,17 @@ class BoardSession:
             named = f"EDGESPARSE_RUNTIME={runtime.name} {runtime.version}"
             words = ["env", f"PYTHONPATH={os.pathsep.join(runtime.pythonpath)}", named, *words]
         done = self.transport.run(words, timeout_s=CONTROL_S)
-        try:
-            found: dict[str, Any] = json.loads(done.stdout)
-            return found
-        except ValueError:
-            if not last:
-                return None
-            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise BoardError(
-                f"The agent on {self.board.name} did not start: {self.python.path} said {said[0]!r}.",
-                hint=f"Look at its log: edgesparse agent logs --board {self.board.name}",
-            ) from None
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(done.stdout)
+            if isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("state", "message")):
+                return found
+        if not last:
+            return None
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        raise BoardError(
+            f"The agent on {self.board.name} did not start: {self.python.path} said {said[0]!r}.",
+            hint=f"Look at its log: edgesparse agent logs --board {self.board.name}",
+        )
 
     def open_agent(self, command: str, *arguments: str) -> Stream:
         """Run a command of the agent's program on the board that talks on its stdout until it ends."""
@@ -251,7 +253,7 @@ class BoardSession:
         """
         stream = self.open_agent("examine")
         try:
-            return list(self._answer_in(stream, "examine")["findings"])
+            return list(self._answer_in(stream, "examine").get("findings") or [])
         finally:
             stream.close()
 
@@ -260,12 +262,12 @@ class BoardSession:
             line = stream.readline(CONTROL_S)
         except TimeoutError:
             raise BoardError(f"The agent's {command} on {self.board.name} said nothing for {CONTROL_S:g} s.") from None
-        try:
-            found: dict[str, Any] = json.loads(line)
-            return found
-        except ValueError:
-            said = (stream.stderr_tail().strip().splitlines() or ["nothing"])[-1]
-            raise BoardError(f"The agent's {command} on {self.board.name} gave no answer, it said {said!r}.") from None
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
+        said = (stream.stderr_tail().strip().splitlines() or ["nothing"])[-1]
+        raise BoardError(f"The agent's {command} on {self.board.name} gave no answer, it said {said!r}.")
 
     def link(self) -> AgentLink:
         """A conversation with the agent that runs there.

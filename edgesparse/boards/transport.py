@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgesparse import wire
 from edgesparse.errors import BoardError
 
 STDERR_TAIL_BYTES = 8192
@@ -114,9 +115,16 @@ class LineStream(ABC):
         """Some bytes of stdout, b"" at its end; TimeoutError, LinkLost."""
 
     def readline(self, timeout_s: float) -> bytes:
+        """As of `Stream`; BoardError for a line that no message of ours is as long as: it is not kept."""
         deadline, searched = time.monotonic() + timeout_s, 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
+            if searched > wire.MAX_LINE_BYTES:
+                self._buffer.clear()
+                raise BoardError(
+                    f"The board sent a line that does not end within {wire.MAX_LINE_BYTES} bytes.",
+                    hint="Is it edgesparse's agent that answers there, and nothing that prints beside it?",
+                )
             chunk = self._receive(max(0.0, deadline - time.monotonic()))
             if not chunk:
                 end = len(self._buffer) - 1
