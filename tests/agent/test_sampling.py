@@ -231,6 +231,18 @@ def test_a_slow_meters_lines_tell_its_rate(tmp_path: Path) -> None:
     assert rate.seen and rate.update_s == pytest.approx(0.25), "by its own clock"
 
 
+def test_a_meter_that_ends_says_so_for_as_long_as_it_is_read() -> None:
+    """Also where it had ended before anyone listened to its lines."""
+    meter = Meter("sh -c 'exit 3'")
+    rate = find_rate(meter, watch_s=0.1, longest_s=0.1)
+    sampler = Sampler(meter, rate)
+    until(lambda: any(sampler._kept.errors))
+    sampler.close()
+    found = sampler.take()
+    assert found is not None and found["values"]["meter"][-1] is None
+    assert found["errors"][-1][1:] == ["meter", "the meter's command has ended with exit status 3"]
+
+
 def test_conditions_are_looked_at_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sampling.CONDITIONS_S == 1.0
     monkeypatch.setattr(sampling, "CONDITIONS_S", 0.1)

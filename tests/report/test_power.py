@@ -55,7 +55,7 @@ def readings(name: str, period_s: float, **channels: Any) -> dict[str, Any]:
 
 
 def noisy(seconds: Floats) -> Floats:
-    return watts_at(seconds) + 0.002 * np.sin(1e3 * seconds)
+    return np.asarray(watts_at(seconds) + 0.002 * np.sin(1e3 * seconds), float)
 
 
 def idle(when: str, span: tuple[int, int]) -> dict[str, Any]:

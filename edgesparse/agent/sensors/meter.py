@@ -61,6 +61,7 @@ class Meter(Source):
         self.channels = [Channel("meter", scope, total=True)]
         self._lines: deque[tuple[int, int | None, Reading]] = deque(maxlen=_LINES_KEPT)
         self._delays: deque[tuple[int, int]] = deque()
+        self._ended = ""
         self._process = subprocess.Popen(
             shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             text=True, errors="replace",
@@ -77,17 +78,19 @@ class Meter(Source):
                 continue
             meter_ns, watts = parse(line, columns)
             self._lines.append((arrived_ns, meter_ns, watts))
-        ended = f"the meter's command has ended with exit status {self._process.wait()}"
-        self._lines.append((time.monotonic_ns(), None, ended))
+        self._ended = f"the meter's command has ended with exit status {self._process.wait()}"
 
     def take(self) -> list[tuple[int, list[Reading]]]:
-        """What came since the last call, stamped with this machine's clock in nanoseconds."""
+        """What came since the last call, stamped with this machine's clock in nanoseconds. Once the command has ended,
+        that it has."""
+        ended = self._ended  # looked at first: no line comes behind it
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         for arrived_ns, meter_ns, _ in lines:
             if meter_ns is not None:
                 self._heard(arrived_ns, arrived_ns - meter_ns)
         least_ns = self._delays[0][1] if self._delays else 0
-        return [(arrived if meter is None else meter + least_ns, [watts]) for arrived, meter, watts in lines]
+        end: list[tuple[int, list[Reading]]] = [(time.monotonic_ns(), [ended])] if ended else []
+        return [(arrived if meter is None else meter + least_ns, [watts]) for arrived, meter, watts in lines] + end
 
     def _heard(self, arrived_ns: int, delay_ns: int) -> None:
         """Keep the delays that may yet be the least of the time to come, the least first."""

@@ -271,7 +271,8 @@ def test_a_meters_clock_that_runs_slow_is_followed(tmp_path: Path, monkeypatch: 
     lines_of(source)
     for second in range(600):
         source._lines.append((second * 10**9, round(second * 0.999e9), 1.0))
-        ((stamp_ns, _),) = source.take()
+        (stamp_ns, _), end = source.take()
+        assert "has ended" in str(end[1]), "and says so whenever it is asked"
     assert stamp_ns == pytest.approx(599e9, abs=0.07e9)
 
 
