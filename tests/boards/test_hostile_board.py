@@ -41,6 +41,9 @@ ANSWERS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+NOTHING_SOUND: list[Any] = [None, 3.5, True, [3], {}]
+
+
 class Says(LineStream):
     """A stream that says just this, and then has ended."""
 
@@ -88,7 +91,7 @@ def link(*messages: bytes) -> AgentLink:
 def test_what_agents_say_is_taken(answer: dict[str, Any]) -> None:
     check_answer(answer)
     for place in ("queue", "record", "run", "message", "lines"):
-        for odd in (None, 3.5, True, [3], {}):
+        for odd in NOTHING_SOUND:
             if place in answer:
                 with pytest.raises(wire.WireError, match=rf"^{answer['type']}\.{place}"):
                     check_answer({**answer, place: odd})
@@ -103,10 +106,10 @@ def test_a_spoiled_answer_is_an_answer_or_refused(seed: int) -> None:
         lambda: link(*said).ask({"type": "status"}),
         lambda: link(*said).submit(SPEC),
         lambda: link(*said).cancel("r"),
-        lambda: [seen.append(message) for message in link(*said).follow("r", 0)],
+        lambda: seen.extend(link(*said).follow("r", 0)),
     ):
         try:
-            ask()  # type: ignore[no-untyped-call]
+            ask()
         except BoardError as error:
             assert "\n" not in str(error)
     for message in seen:
@@ -152,9 +155,7 @@ def test_facts_with_anything_in_them_are_facts(seed: int) -> None:
         place = chance.randrange(len(sample))
         key = sample[place].partition(" ")[0]
         odd = chance.choice(ODD)
-        sample[place] = (
-            f"{key} {odd}" if chance.random() < 0.5 else f"{key} {json.dumps({'path': odd, 'version': odd})}"
-        )
+        sample[place] = f"{key} {chance.choice([odd, json.dumps({'path': odd, 'version': odd, 'modules': odd})])}"
     found = parse_facts("\n".join(sample))
     assert isinstance(found, BoardFacts)
     assert all(python.path.startswith("/") and len(python.version) == 3 for python in found.pythons)
