@@ -13,6 +13,8 @@ _IN_LINE = {
     "run": str, "owner": str, "place": int, "since_s": _NUMBER, "wait_s": _NUMBER, "remaining_s": _NUMBER,
     "followers": int,
 }  # fmt: skip
+# Of readings each has a time of its own.
+_READINGS = {"record": {"seq": int, "t_ns": [int], "type": str, "source": str, "values": dict, "errors": list}}
 # The fields of each type of message, and what each may be; those of the objects in a list are in the list.
 _FIELDS: dict[str, dict[str, Any]] = {
     "status": {
@@ -39,7 +41,13 @@ def check_answer(message: Message) -> None:
     fields = _FIELDS.get(message["type"])
     if fields is None:
         raise WireError(f"a message of type {message['type']!r:.60} is none of an agent's")
+    if message["type"] == "record" and _is_of_readings(message.get("record")):
+        fields = _READINGS
     _check(message, fields, message["type"])
+
+
+def _is_of_readings(record: Any) -> bool:
+    return isinstance(record, dict) and record.get("type") == "sensors"
 
 
 def _check(value: Any, expected: Any, where: str) -> None:

@@ -185,3 +185,20 @@ def test_a_put_that_is_answered_with_anything(said: bytes, tmp_path: Path) -> No
 def test_directories_with_odd_names_are_no_runtimes() -> None:
     there = Board(b"0123456789abcdef 100 numpy-2.2.6\na b c 100\n\nname\n x 4\n")
     assert [each["name"] for each in list_runtimes(there)] == ["0123456789abcdef"]
+
+
+READINGS = {
+    "seq": 2,
+    "t_ns": [5, 6],
+    "type": "sensors",
+    "source": "rapl",
+    "values": {"core": [1.5, None]},
+    "errors": [],
+}
+
+
+def test_readings_have_a_time_each() -> None:
+    check_answer({"type": "record", "record": READINGS})
+    for spoiled_ in ({"t_ns": 5}, {"t_ns": [5, "6"]}, {"values": []}, {"errors": None}, {"type": "idle"}):
+        with pytest.raises(wire.WireError, match=r"record\.record\.\w+(\[\])? cannot be"):
+            check_answer({"type": "record", "record": {**READINGS, **spoiled_}})
