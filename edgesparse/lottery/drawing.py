@@ -19,7 +19,7 @@ from edgesparse.prune.data import Data, check_against
 from edgesparse.prune.layers import choose, kernel, weighted_layers
 from edgesparse.prune.legacy_keras import keras, tf, versions
 from edgesparse.prune.pruning import write_pruned_directory
-from edgesparse.prune.training import compile_for, evaluate, fit
+from edgesparse.prune.training import compile_for, evaluate, fit, labels_for
 from edgesparse.recipe import Recipe
 
 # Added to a seed for what must not be drawn alike: new weights, and random masks.
@@ -52,7 +52,7 @@ class Drawing:
         say: Callable[[str], None],
     ) -> None:
         check_against(data, model.input_shape, model.output_shape)
-        self._model, self._data, self._recipe = model, data, recipe
+        self._model, self._data, self._recipe = model, labels_for(model, data), recipe
         self._rounds, self._rewind, self._say = rounds, rewind_epoch, say
         self._pattern = patterns.parse_pattern(recipe.pattern)
         self._choices = choose(model, recipe)

@@ -19,8 +19,8 @@ import numpy as np
 
 from edgesparse.errors import EdgesparseError, ModelError
 from edgesparse.prune.checkpoints import Checkpoint
-from edgesparse.prune.data import Data
-from edgesparse.prune.training import EpochDone, compile_for, fit
+from edgesparse.prune.data import Data, check_against
+from edgesparse.prune.training import EpochDone, compile_for, fit, labels_for
 from edgesparse.recipe import Recipe
 
 WEIGHTS_FILE = "aware.npz"
@@ -45,11 +45,13 @@ def train_aware(
         checkpoint: as of `fit`.
 
     Raises:
-        ModelError: TF-MOT cannot quantise a layer of it, or training diverged.
+        ModelError: TF-MOT cannot quantise a layer of it, or training diverged. InputRefused: data that does not fit it.
     """
     tuning = msgspec.structs.replace(
         recipe.fine_tune, epochs=recipe.quantize.epochs, learning_rate=recipe.quantize.learning_rate, early_stop=0
     )
+    check_against(data, model.input_shape, model.output_shape)
+    data = labels_for(model, data)
     aware = wrap(model)
     zeros = {name: kernel == 0 for name, kernel in kernels(aware)}
     share = _share_of_zeros(zeros)

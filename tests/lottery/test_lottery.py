@@ -110,6 +110,14 @@ def test_masked_weights_stay_zero_and_the_rest_is_rewound(digits: Any, tmp_path:
     assert np.array_equal(ticket["mask hidden1"], expected)
 
 
+def test_a_network_whose_loss_takes_other_labels_than_the_data_has(digits: Any, tmp_path: Path) -> None:
+    model = load_model(DIGITS)
+    model.compile("sgd", "categorical_crossentropy")
+    assert digits.y_train.ndim == 1
+    found = lottery(model, digits, tmp_path / "out", recipe=make_recipe(epochs=1), rounds=1, seeds=1)
+    assert found.levels[0].accuracy["ticket"][0] > 0.5
+
+
 @pytest.mark.parametrize(
     ("how", "error", "says"),
     [

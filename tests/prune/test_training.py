@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgesparse import patterns
-from edgesparse.errors import RecipeError
+from edgesparse.errors import InputRefused, RecipeError
 from edgesparse.prune import Data, EpochDone, Pruned, load_model, prune
 from edgesparse.prune.data import class_numbers
 from edgesparse.prune.layers import kernel, weighted_layers
@@ -218,6 +218,20 @@ def test_training_aware_of_quantisation_goes_on_too(data: Data, tmp_path: Path) 
     again = prune(model, asked, data, out=tmp_path / "out")
     assert same(again.aware, whole.aware)
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_labels_that_fit_no_class_are_refused_in_aware_training_too(data: Data) -> None:
+    from edgesparse.prune.legacy_keras import keras
+    from edgesparse.prune.quantising import train_aware
+
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(image)))
+    model.compile("sgd", "categorical_crossentropy")
+    asked = recipe("unstructured", 0.5, first_layer=True, quantize=Quantize(kind="int8", method="aware", epochs=1))
+    assert train_aware(model, data, asked) is not None
+    strange = Data(data.x_train, data.y_train + 90, data.x_test, data.y_test)
+    with pytest.raises(InputRefused, match="whole class numbers from 0 to 3"):
+        train_aware(model, strange, asked)
 
 
 @pytest.mark.parametrize("loss", ["categorical_crossentropy", "sparse_categorical_crossentropy"])
