@@ -57,7 +57,7 @@ def figure(comparisons: Sequence[Comparison], name: str) -> Any:
     import altair as alt
 
     _check_name(name)
-    drawn = [(each, panel(Source(each, PAPER), name)) for each in comparisons]
+    drawn = [(each, panel(Source(each, PAPER, number=place), name)) for place, each in enumerate(comparisons)]
     there = [(each, chart) for each, chart in drawn if chart is not None]
     if not there:
         runs = ", ".join(each.run for each in comparisons) or "no run"

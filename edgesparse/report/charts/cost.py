@@ -16,7 +16,7 @@ def accuracy(source: Source) -> Any | None:
     found = [row for row in source.rows("rows") if row["median_ms"] is not None and row["accuracy"] is not None]
     if not found:
         return None
-    series, picked = all_series(source.comparison), picking()
+    series, picked = all_series(source.comparison), picking(source.named("pick"))
     scale = alt.Scale(type="log", nice=False, padding=28)
     x = alt.X("median_ms:Q", title="median latency, ms", scale=scale).axis(tickCount=6, format="~r")
     y = alt.Y("accuracy:Q", axis=value_axis("accuracy", format=".1%")).scale(zero=False, padding=18)
@@ -47,7 +47,7 @@ def accuracy(source: Source) -> Any | None:
                 alt.Tooltip("front:N", title="on the Pareto front"),
             ],
         )
-        .add_params(picked, zooming("x", "y"))
+        .add_params(picked, zooming(source.named("zoom"), "x", "y"))
     )
     names = (
         base.transform_filter("datum.front")
@@ -91,7 +91,10 @@ def operators(source: Source) -> Any | None:
     variants = list(dict.fromkeys(row["variant"] for row in found))
     first = max(variants, key=lambda name: sum(row["claimed"] for row in found if row["variant"] == name))
     chosen = alt.selection_point(
-        name="operators_of", fields=["variant"], value=first, bind=alt.binding_select(options=variants, name="variant ")
+        name=source.named("operators_of"),
+        fields=["variant"],
+        value=first,
+        bind=alt.binding_select(options=variants, name="variant "),
     )
     longest = max(sum(row["variant"] == name for row in found) for name in variants)
     names = list(dict.fromkeys(row["operator"] for row in found))
@@ -103,13 +106,15 @@ def operators(source: Source) -> Any | None:
         alt.Tooltip("dense_us:Q", title="dense, us", format=".3~r"), alt.Tooltip("reason:N"),
     ]  # fmt: skip
     title = "predicted microseconds: bar sparse, line dense"
+    most = max(row[key] or 0.0 for row in found for key in ("sparse_us", "dense_us"))
+    scale = alt.Scale(domain=[0, most])
     seen = alt.when("datum.claimed").then(alt.value(1)).otherwise(alt.value(0.35))
     base = alt.Chart().transform_filter(chosen)
     bars = base.mark_bar(cornerRadiusEnd=2, color=source.style.series[1]).encode(
-        x=alt.X("sparse_us:Q", title=title), y=y, opacity=seen, tooltip=told
+        x=alt.X("sparse_us:Q", title=title, scale=scale), y=y, opacity=seen, tooltip=told
     )
     dense = base.mark_tick(color=source.style.ink, thickness=2, size=13).encode(
-        x=alt.X("dense_us:Q", title=title), y=y, tooltip=told
+        x=alt.X("dense_us:Q", title=title, scale=scale), y=y, tooltip=told
     )
     chart = alt.layer(bars, dense, data=source.data("operators"), height=max(60, 20 * longest))
     return chart.add_params(chosen)

@@ -20,7 +20,7 @@ def energy(source: Source) -> Any | None:
     series, names = all_series(source.comparison), list(dict.fromkeys(row["variant"] for row in found))
     simulated = any(row.energy.simulated for variant in source.comparison.variants for row in variant.backends)
     title = f"mJ above idle for an inference, 95 % interval{' (SIMULATED)' * simulated}"
-    picked = picking()
+    picked = picking(source.named("pick"))
     shared: dict[str, Any] = {
         "y": names_axis("variant", names),
         "yOffset": alt.YOffset("series:N", sort=series).scale(domain=series, paddingOuter=0.35),
@@ -53,7 +53,7 @@ def power(source: Source) -> Any | None:
     found = source.rows("readings")
     if not found:
         return None
-    channels, picked = list(dict.fromkeys(row["channel"] for row in found)), picking("channel")
+    channels, picked = list(dict.fromkeys(row["channel"] for row in found)), picking(source.named("pick"), "channel")
     x = alt.X("t_s:Q", title="seconds after the first reading").axis(grid=False)
     y = alt.Y("power_w:Q", axis=value_axis("power, W")).scale(zero=True)
     base = alt.Chart().encode(x=x, color=colour(source.style, channels, "channel"))
@@ -74,7 +74,7 @@ def power(source: Source) -> Any | None:
                 alt.Tooltip("readings:Q", title="readings here"),
             ],
         )
-        .add_params(picked, zooming("x"))
+        .add_params(picked, zooming(source.named("zoom"), "x"))
     )
     return alt.layer(band, lines, data=source.data("readings"), height=220)
 
@@ -108,7 +108,7 @@ def _over_time(
     known = [(field, title) for field, title in parts if any(row[field] is not None for row in found)]
     if not known:
         return None
-    charts, picked = [], picking()
+    charts, picked = [], picking(source.named("pick"))
     for number, (field, title) in enumerate(known):
         last = number == len(known) - 1
         told = [alt.Tooltip("t_s:Q", title="s", format=".1f"), alt.Tooltip(f"{field}:Q", title=title, format=".4~r")]

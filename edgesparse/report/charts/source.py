@@ -17,18 +17,24 @@ class Source:
     Attributes:
         comparison: what its samples say.
         style: the colours.
+        number: which of several runs in one figure; each has its own parameters.
         inline: whether charts hold their rows, or name the table (of `TABLES`) that a page has once for all of them.
     """
 
     comparison: Comparison
     style: Style
     inline: bool = True
+    number: int = 0
 
     def data(self, table: str) -> Any:
         """Altair's data for a chart."""
         import altair as alt
 
         return alt.InlineData(values=self.rows(table), name=table) if self.inline else alt.NamedData(name=table)
+
+    def named(self, parameter: str) -> str:
+        """A parameter's name in this run's chart."""
+        return f"{parameter}_{self.number}" if self.number else parameter
 
     def rows(self, table: str) -> list[Entry]:
         """The rows of a table."""

@@ -32,7 +32,7 @@ def speedup(source: Source) -> Any | None:
     x = alt.X("times:Q", axis=axis).scale(type="log", domain=[low, high], nice=False)
     y = names_axis("variant", names)
     offset = alt.YOffset("series:N", sort=series).scale(domain=series, paddingOuter=0.35)
-    picked = picking()
+    picked = picking(source.named("pick"))
     told = [
         alt.Tooltip("variant:N"), alt.Tooltip("series:N", title="backend"),
         alt.Tooltip("times:Q", title="times as fast as dense", format=".2f"),
@@ -50,10 +50,10 @@ def speedup(source: Source) -> Any | None:
     shared |= {"x": x, "opacity": faded(picked)}
     hollow = base.transform_filter(f"!({sure})").mark_point(size=55, strokeWidth=2, fill=source.style.paper)
     filled = base.transform_filter(sure).mark_point(size=62, filled=True)
-    one = alt.Chart(alt.InlineData(values=[{"one": 1}])).mark_rule(color=source.style.ink, strokeWidth=1)
+    one = alt.Chart(alt.InlineData(values=[{"one": 1}], name="one")).mark_rule(color=source.style.ink, strokeWidth=1)
     between = (intervals,) if any(row["low_times"] for row in found) else ()
     return alt.layer(
-        one.encode(x="one:Q"), *between, hollow.encode(**shared), filled.encode(**shared).add_params(picked),
+        one.encode(x="one:Q"), *between, hollow.encode(**shared).add_params(picked), filled.encode(**shared),
         data=source.data("rows"), height=height_of(len(names), len(series)),
     )  # fmt: skip
 
@@ -69,14 +69,15 @@ def distributions(source: Source) -> Any | None:
     y = names_axis("variant", names)
     scale = alt.Scale(type="log", nice=False, padding=12)
     axis = alt.Axis(title="latency of one inference: ms, or over the row's own median", tickCount=6, format="~r")
+    as_ = source.named("latency_as")
     shown = alt.param(
-        name="latency_as", value=_AS[0], bind=alt.binding_radio(options=list(_AS), name="latency "),
+        name=as_, value=_AS[0], bind=alt.binding_radio(options=list(_AS), name="latency "),
     )  # fmt: skip
 
     def across(field: str, name: str) -> dict[str, str]:
-        return {name: f"datum.{field} / (latency_as === '{_AS[0]}' ? 1 : datum.median_ms)"}
+        return {name: f"datum.{field} / ({as_} === '{_AS[0]}' ? 1 : datum.median_ms)"}
 
-    picked = picking()
+    picked = picking(source.named("pick"))
     offset = alt.YOffset("slot:Q").scale(domain=[-0.9, len(series) - 0.1])
     colours = colour(source.style, series)
     dots = (
@@ -97,7 +98,7 @@ def distributions(source: Source) -> Any | None:
                 alt.Tooltip("count:Q", title="samples here"),
             ],
         )
-        .add_params(zooming("x"), picked)
+        .add_params(zooming(source.named("zoom"), "x"), picked)
     )
     told = [
         alt.Tooltip("variant:N"), alt.Tooltip("series:N", title="backend"),
@@ -130,7 +131,7 @@ def rounds(source: Source) -> Any | None:
     most = max((row["round"] for row in source.rows("rounds")), default=0)
     if most < 2:
         return None
-    series, picked = all_series(source.comparison), picking()
+    series, picked = all_series(source.comparison), picking(source.named("pick"))
     chart = (
         alt.Chart(source.data("rounds"))
         .mark_line(strokeWidth=1.4, point={"size": 22})
@@ -148,7 +149,7 @@ def rounds(source: Source) -> Any | None:
                 alt.Tooltip("off_percent:Q", title="off the median, %", format="+.2f"),
             ],
         )
-        .add_params(picked, zooming("y"))
+        .add_params(picked, zooming(source.named("zoom"), "y"))
         .properties(height=200)
     )  # fmt: skip
     return chart
@@ -162,7 +163,7 @@ def instructions(source: Source) -> Any | None:
     if not found:
         return None
     series, names = all_series(source.comparison), list(dict.fromkeys(row["variant"] for row in found))
-    picked = picking()
+    picked = picking(source.named("pick"))
     bars = (
         alt.Chart(source.data("rows"))
         .transform_filter("isValid(datum.instructions)")

@@ -98,20 +98,20 @@ def value_axis(title: str, **more: Any) -> Any:
     return alt.Axis(title=title, minExtent=VALUES_PX, maxExtent=VALUES_PX, tickCount=4, **more)
 
 
-def picking(field: str = "series") -> Any:
+def picking(name: str, field: str = "series") -> Any:
     """Singles out what is clicked in the legend; with Shift several."""
     import altair as alt
 
-    return alt.selection_point(name=f"pick_{field}", fields=[field], bind="legend")
+    return alt.selection_point(name=name, fields=[field], bind="legend")
 
 
-def zooming(*encodings: Literal["x", "y"]) -> Any:
+def zooming(name: str, *encodings: Literal["x", "y"]) -> Any:
     """Shift and the wheel zoom, dragging with a mouse moves, a double click puts it back: a page still scrolls."""
     import altair as alt
 
     mouse = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
     return alt.selection_interval(
-        name="zoom", bind="scales", encodings=list(encodings), zoom="wheel![event.shiftKey]", translate=mouse
+        name=name, bind="scales", encodings=list(encodings), zoom="wheel![event.shiftKey]", translate=mouse
     )
 
 

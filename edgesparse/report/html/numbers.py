@@ -109,11 +109,14 @@ def _instructions(comparison: Comparison) -> Grid:
 
 def _energy(comparison: Comparison) -> Grid:
     lines = [
-        Line((variant.name, series_of(comparison, row), _number(row.energy.mj, ".4g"),
-              *_both(row.energy.interval_mj, ".4g"), _number(row.energy.gross_mj, ".4g"),
-              percent(row.energy.of_dense, 0), _number(row.energy.power_w, ".3g"),
-              row.energy.status + " (simulated)" * row.energy.simulated, row.energy.scope), variant.name, series_of(comparison, row))
+        Line(
+            (variant.name, series_of(comparison, row), _number(found.mj, ".4g"), *_both(found.interval_mj, ".4g"),
+             _number(found.gross_mj, ".4g"), percent(found.of_dense, 0), _number(found.power_w, ".3g"),
+             found.status + " (simulated)" * found.simulated, found.scope),
+            variant.name, series_of(comparison, row),
+        )
         for variant, row in cells(comparison)
+        for found in [row.energy]
     ]  # fmt: skip
     heads = (
         "variant",

@@ -94,6 +94,10 @@
         && ["speedup", "distributions", "energy", "size", "instructions"].includes(element.dataset.name)) {
       spec.height = Math.max(60, spec.height * kept.size / all.size);
     }
+    for (const each of spec.params ?? []) {
+      const chosen = each.value?.[0]?.variant;
+      if (chosen !== undefined && !kept.has(chosen) && kept.size) each.value = [{ variant: [...kept][0] }];
+    }
     config.legend.columns = width < 500 ? 2 : 4;
     return { spec: { ...spec, config, padding: 4 }, canvas, run };
   }
@@ -127,10 +131,12 @@
       };
       const { view } = await window.vegaEmbed(host, spec, {
         mode: "vega-lite", renderer: canvas ? "canvas" : "svg", actions: false, defaultStyle: false, patch: filled,
-        tooltip, bind: element.previousElementSibling, hover: true, ast: false,
+        tooltip, bind: element.previousElementSibling, hover: true,
+        logLevel: wanted.active ? 1 : 2, // a filter may well leave an axis without a number
       });
       if (views.get(element) !== turn) { view.finalize(); host.remove(); return; }
       turn.view = view;
+      element.view = view; // for whoever looks with the developer tools
       for (const drawn of host.querySelectorAll("svg, canvas")) drawn.setAttribute("aria-hidden", "true");
       element.dataset.drawn = "";
     } catch (error) {
@@ -209,6 +215,7 @@
     const chosen = (name) => new Set(boxes(name).filter((box) => box.checked).map((box) => box.value));
     wanted.series = wanted.known.size ? chosen("series") : null;
     wanted.runs = boxes("run").length ? chosen("run") : null;
+    wanted.active = true;
     wanted.variant = form.elements.variant.value.trim().toLowerCase();
     for (const each of document.querySelectorAll("tr[data-variant], .mask[data-variant]")) {
       const { variant, series } = each.dataset;

@@ -75,7 +75,7 @@ class Sections:
         grids = [self._labelled(numbers.results(each), number) for number, each in enumerate(self.comparisons)]
         about = (
             "Median of the launches' medians with its 95 % interval; x dense: the dense variant's latency over this "
-            "one's, round by round, above 1 this one is faster; ~ no difference to be shown, ? too few launches to tell."
+            "one's, round by round, above 1 this one is faster; ~ no difference was shown, ? too few launches."
         )
         return Section("results", "Results", about, grids=grids, notes=self.told(told))
 

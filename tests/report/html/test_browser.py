@@ -1,0 +1,107 @@
+"""What a reader sees: every chart, quietly, on screens, phones and paper, in both themes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.report.html.conftest import Open, Written
+
+SECTIONS = {
+    "results", "speedup", "latency", "energy", "accuracy", "size", "operators", "masks", "conditions", "again", "words",
+}  # fmt: skip
+CHARTS = {"speedup", "distributions", "rounds", "energy", "power", "accuracy", "size", "operators", "conditions"}
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (390, "dark")])
+def test_every_chart_is_drawn_quietly_and_nothing_is_fetched(
+    one: Written, open_report: Open, width: int, theme: str
+) -> None:
+    report = open_report(one.path, width, theme)
+    report.wait_for_charts()
+    drawn = report.page.eval_on_selector_all(".chart[data-drawn]", "all => all.map(each => each.dataset.name)")
+    assert set(drawn) == CHARTS and len(drawn) == report.count(".chart")
+    assert report.count(".chart svg .mark-symbol path") > 20 and report.count(".chart canvas") == 1
+    assert report.said == []
+    assert [url for url in report.asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert report.page.evaluate("document.documentElement.scrollWidth") <= width, "nothing is wider than the screen"
+
+
+def test_several_runs_have_their_panels_side_by_side(mixed: Written, open_report: Open) -> None:
+    report = open_report(mixed.path)
+    report.wait_for_charts()
+    assert report.count(".chart[data-drawn]") == report.count(".chart") > 15
+    assert report.count(".chart.failed") == 0 and report.said == []
+    panels = report.page.eval_on_selector_all(
+        "#speedup .panel", "all => all.map(each => [each.dataset.run, each.querySelector('.chart').dataset.name])"
+    )
+    assert panels == [["0", "speedup"], ["1", "speedup"], ["2", "speedup"], ["3", "instructions"]]
+    first, second = (report.page.locator("#speedup .panel").nth(number).bounding_box() for number in (0, 1))
+    assert first["y"] == second["y"] and second["x"] > first["x"]
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 390)])
+def test_axe_finds_nothing(mixed: Written, open_report: Open, theme: str, width: int) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    report = open_report(mixed.path, width, theme)
+    report.wait_for_charts()
+    report.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    found = Axe().run(report.page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_paper_has_every_section_open_and_light(one: Written, open_report: Open, tmp_path: Path) -> None:
+    report = open_report(one.path, 1400, "dark")
+    report.wait_for_charts()
+    report.page.evaluate(
+        """() => addEventListener('beforeprint', () => setTimeout(() => { window.printed = {
+            open: document.querySelectorAll('details:not([open])').length,
+            theme: document.documentElement.dataset.theme }; }))"""
+    )
+    report.page.emulate_media(media="print")
+    shown = report.page.eval_on_selector_all(
+        "section[id]", "all => all.filter(each => each.getBoundingClientRect().height > 40).map(each => each.id)"
+    )
+    assert set(shown) == SECTIONS
+    assert not report.page.locator("nav").is_visible() and not report.page.locator("#filters").is_visible()
+    assert report.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    report.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    report.page.wait_for_function("() => window.printed")
+    assert report.page.evaluate("window.printed") == {"open": 0, "theme": "light"}
+    tables = report.page.eval_on_selector_all("table", "all => all.filter(each => !each.offsetHeight).length")
+    assert tables == 0, "every table is on the paper"
+    report.page.wait_for_function("() => !document.querySelector('.chart:not([data-drawn])')")
+    report.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert report.count("details[open]") == 0
+    paper = report.page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert paper.startswith(b"%PDF") and report.said == []
+
+
+def test_a_large_report_opens_in_two_seconds_and_is_small(many: Written, open_report: Open) -> None:
+    assert many.path.stat().st_size < 3_000_000
+    best_s = float("inf")
+    for _ in range(3):
+        report_s = time.perf_counter()
+        report = open_report(many.path, fragment="#speedup")
+        report.page.wait_for_function(
+            """() => { const seen = [...document.querySelectorAll('.chart')].filter(each => {
+                const at = each.getBoundingClientRect(); return at.top < innerHeight && at.bottom > 0; });
+                return seen.length && seen.every(each => 'drawn' in each.dataset); }"""
+        )
+        best_s = min(best_s, time.perf_counter() - report_s)
+        assert report.said == []
+        report.page.close()
+        if best_s < 2:
+            break
+    assert best_s < 2
+
+
+def test_a_large_report_holds_every_sample(many: Written, open_report: Open) -> None:
+    report = open_report(many.path, fragment="#latency")
+    chart = report.page.locator(".chart[data-name=distributions][data-drawn]").first
+    chart.wait_for(timeout=60_000)
+    count = chart.evaluate("each => each.view.data('samples').reduce((sum, dot) => sum + dot.count, 0)")
+    assert count == 20 * 3 * 700
