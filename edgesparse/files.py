@@ -14,14 +14,20 @@ from edgesparse.errors import UsageError
 
 
 def refuse_foreign(out: Path, marker: str) -> None:
-    """Make sure that replacing `out` destroys nothing but an earlier result, known by its file `marker`.
+    """Make sure that replacing `out` destroys nothing but an earlier result, known by its file `marker`, and that it can
+    be written: before the work, not after it.
 
     Raises:
-        UsageError: `out` is a file, or a directory that holds other things.
+        UsageError: `out` is a file, or a directory that holds other things; or what is to hold it is no directory, or
+            one that this user may not write to.
     """
-    if not out.exists() or (out / marker).is_file():
+    if (out / marker).is_file():
         return
-    if out.is_dir() and not any(out.iterdir()):
+    above = next(each for each in out.absolute().parents if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "may not be written to" if above.is_dir() else "is no directory"
+        raise UsageError(f"{out} cannot be made: {above} {what}.", hint="Give another directory.")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     raise UsageError(
         f"{out} exists and was not made by this command; it is left alone.", hint="Give another directory."
