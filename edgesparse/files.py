@@ -14,8 +14,8 @@ from edgesparse.errors import UsageError
 
 
 def refuse_foreign(out: Path, marker: str) -> None:
-    """Make sure that replacing `out` destroys nothing but an earlier result, known by its file `marker`, and that it can
-    be written: before the work, not after it.
+    """Make sure, before the work, that `out` can be written, and that replacing it destroys nothing but an earlier
+    result, known by its file `marker`.
 
     Raises:
         UsageError: `out` is a file, or a directory that holds other things; or what is to hold it is no directory, or
