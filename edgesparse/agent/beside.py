@@ -71,10 +71,11 @@ class Beside:
         """Leave the board alone for a window, so that what it takes without an inference is known."""
         if not self._samplers:
             return
+        # A reading before the beginning is needed, and one behind the end.
+        await asyncio.sleep(2 * self._slowest_s)
         begin_ns = time.monotonic_ns()
         await asyncio.sleep(self.window_s)
         end_ns = time.monotonic_ns()
-        # A reading behind the end is needed, too.
         await asyncio.sleep(2 * self._slowest_s)
         self.record()
         self._record("idle", when=when, window_ns=[begin_ns, end_ns])

@@ -90,7 +90,7 @@ class Tuning:
                 reasons.append(f"{path} is not {governor} again: {error.strerror or error}")
         if left:
             write_aside(self._file, json.dumps(left).encode())
-            raise OSError(0, "; ".join(reasons))
+            raise OSError("; ".join(reasons))
         self._file.unlink(missing_ok=True)
         self._dismiss_guard()
         return True

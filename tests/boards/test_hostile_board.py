@@ -199,6 +199,7 @@ READINGS = {
 
 def test_readings_have_a_time_each() -> None:
     check_answer({"type": "record", "record": READINGS})
-    for spoiled_ in ({"t_ns": 5}, {"t_ns": [5, "6"]}, {"values": []}, {"errors": None}, {"type": "idle"}):
+    odd: list[dict[str, Any]] = [{"t_ns": 5}, {"t_ns": [5, "6"]}, {"values": []}, {"errors": None}, {"type": "idle"}]
+    for spoiled_ in odd:
         with pytest.raises(wire.WireError, match=r"record\.record\.\w+(\[\])? cannot be"):
             check_answer({"type": "record", "record": {**READINGS, **spoiled_}})
