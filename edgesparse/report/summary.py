@@ -183,7 +183,11 @@ def summarise(record: RunRecord) -> Comparison:
         measured=measured, bundle=record.about["bundle"], agent=started.get("agent", {}), conditions=conditions,
         conditions_during=during,
         sensors=power.sensors, stopped=stopped, aa=record.aa, noise_floor=floor,
-        warnings=_warnings(record.id, board, conditions, during, stopped, done, variants), variants=variants,
+        warnings=[
+            *_warnings(record.id, board, conditions, during, stopped, done, variants),
+            *_about_the_governor(records),
+        ],
+        variants=variants,
     )  # fmt: skip
 
 
@@ -378,6 +382,11 @@ def _about_the_board(board: Record, conditions: dict[str, Record]) -> Iterator[s
     governor = before.get("governor")
     if governor and governor != "performance":
         yield f"The CPU governor is {governor}: `sudo cpupower frequency-set -g performance` there steadies the clock."
+
+
+def _about_the_governor(records: list[Record]) -> Iterator[str]:
+    for reason in (each["reason"] for each in records if each["type"] == "untuned" and each.get("reason")):
+        yield f"The governor that --tune had set could not be put back: {reason}; the agent's next start tries again."
 
 
 def _about_the_seconds_between(during: list[Record]) -> Iterator[str]:

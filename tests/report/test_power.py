@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgesparse.report.power import PowerOfRun
+from edgesparse.report.summary import summarise
+from tests.report.runs import fill, make_run
 
 Floats = NDArray[np.float64]
 
@@ -175,3 +178,11 @@ def test_every_reading_is_kept_with_what_it_is() -> None:
     assert sensor.update_hz == pytest.approx(20) and sensor.read_hz == pytest.approx(20)
     assert run.watts(window(5.5, 6.5)) == pytest.approx(BUSY_W, rel=0.01)
     assert run.watts(window(50, 51)) is None
+
+
+def test_a_governor_that_could_not_be_put_back_is_a_warning(tmp_path: Path) -> None:
+    record = fill(make_run(tmp_path))
+    untuned = {"seq": record.last_seq + 1, "t_ns": 1, "type": "untuned", "reason": "cpu0 is not schedutil again"}
+    assert not any("governor that --tune" in text for text in summarise(record).warnings)
+    record.append([untuned])
+    assert any("could not be put back: cpu0 is not schedutil again;" in text for text in summarise(record).warnings)
