@@ -92,6 +92,28 @@ def test_in_a_run_of_many_equal_cells_any_is_called_faster_in_less_than_5_percen
     assert faster <= alone, "each for itself they would be called so more often"
 
 
+@pytest.mark.parametrize("drift", ["wanders", "warms up", "is disturbed for a quarter of the run"])
+@pytest.mark.parametrize("noise", ["normal", "heavy tails", "disturbed"])
+def test_a_board_that_changes_from_launch_to_launch_makes_nothing_faster(noise: str, drift: str) -> None:
+    """Five equal cells in the order that the agent launches them in, on a board that is not the same for each."""
+    rng = np.random.default_rng(12)
+    cells, rounds, runs = 5, stats.fewest_launches(4), 200
+    order = np.array([[(cell - number) % cells + number * cells for number in range(rounds)] for cell in range(cells)])
+    faster = 0
+    for _ in range(runs):
+        steps = cells * rounds
+        changes = {
+            "wanders": np.cumsum(rng.normal(0, 0.01, steps)),
+            "warms up": np.linspace(0, 0.3, steps),
+            "is disturbed for a quarter of the run": 0.3 * (abs(np.arange(steps) - rng.integers(steps)) <= steps // 8),
+        }
+        latencies = np.exp(NOISES[noise](rng, (cells, rounds)) + changes[drift][order])
+        dense, *others = (dict(enumerate(each)) for each in latencies)
+        judged = stats.decide([stats.compare(dense, other) for other in others])
+        faster += any(ratio.verdict == "faster" for ratio in judged)
+    assert faster / runs < 0.05
+
+
 @pytest.mark.parametrize("ratios", [1, 11, 12, 42, 60])
 def test_as_many_launches_as_it_takes_tell_a_large_difference_among_many(ratios: int) -> None:
     rng = np.random.default_rng(4)

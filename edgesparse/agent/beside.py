@@ -15,7 +15,7 @@ from edgesparse.agent.sensors import find_sources
 from edgesparse.agent.sensors.meter import Meter
 
 # A launch of which energy is to be known goes on for so many readings of the slowest sensor, within these limits.
-READINGS_PER_WINDOW = 12
+READINGS_PER_WINDOW = 15
 SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 15.0
 
 

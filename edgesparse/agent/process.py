@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from edgesparse import wire
 
 STDERR_TAIL_BYTES = 2000
+# The process ids of this agent's workers, as long as they live.
+WORKERS: set[int] = set()
 
 
 class WorkerFailed(Exception):
@@ -57,12 +59,14 @@ class WorkerProcess:
             self.process = await starting
             await self.__aexit__()
             raise
+        WORKERS.add(self.process.pid)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):  # it may end between the look and the kill
                 os.killpg(self.process.pid, signal.SIGKILL)
+        WORKERS.discard(self.process.pid)
         await self.process.wait()
         self._stderr.close()
 

@@ -20,6 +20,9 @@ from edgesparse.agent.sensors.source import POWER, Reading, Source
 
 # Reading all sources takes at most this share of a core.
 COST_SHARE = 0.005
+# Beside a worker caches are cold, and a reading costs some so many times what it does while it is watched. Only where
+# it begins: from then on it goes by what readings do cost.
+_COLD = 2.0
 # How much of what the last reading took counts beside what those before it did.
 _LAST_COUNTS = 0.1
 # How long values are watched to see how often they change, at least, and at most where they change seldom; and how
@@ -72,7 +75,8 @@ def find_rate(
     apart = _steps_s(changes)
     found = len(apart) >= _FEWEST_CHANGES
     update_s = median(apart) if found else source.declared_period_s or USUAL_PERIOD_S
-    return Rate(update_s, max(update_s, cost.mean_s / share), found, cost.mean_s, _smallest_steps(source, seen))
+    cost_s = _COLD * cost.mean_s
+    return Rate(update_s, max(update_s, cost_s / share), found, cost_s, _smallest_steps(source, seen))
 
 
 def _readings(source: Source) -> list[Reading]:

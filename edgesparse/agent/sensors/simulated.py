@@ -10,12 +10,10 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import psutil
-
+from edgesparse.agent.process import WORKERS
 from edgesparse.agent.sensors.source import BOARD_INPUT, Channel, Source, text
 
 VARIABLE = "EDGESPARSE_SIMULATED_POWER"
-_LOOK_S = 0.2
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Iterator[Source]:
@@ -38,21 +36,17 @@ class _Power:
     def __init__(self, idle_w: float, busy_w: float, period_s: float) -> None:
         self._idle_w, self._busy_w, self._period_s = idle_w, busy_w, period_s
         self._renewed_s, self._watts, self._count = -1.0, idle_w, 0
-        self._workers: list[int] = []
-        self._looked_s = -_LOOK_S
 
     def read(self) -> float:
         now_s = time.monotonic()
         if now_s - self._renewed_s >= self._period_s:
             self._renewed_s = now_s
             self._count += 1
-            self._watts = (self._busy_w if self._busy(now_s) else self._idle_w) + 1e-3 * (self._count % 2)
+            self._watts = (self._busy_w if _busy() else self._idle_w) + 1e-3 * (self._count % 2)
         return self._watts
 
-    def _busy(self, now_s: float) -> bool:
-        """Whether a worker runs just now. Which there are is looked up seldom: that takes long."""
-        if now_s - self._looked_s >= _LOOK_S:
-            self._looked_s = now_s
-            self._workers = [process.pid for process in psutil.Process().children(recursive=True)]
-        states = (text(Path(f"/proc/{pid}/stat")).rpartition(")")[2] for pid in self._workers)
-        return any(state.startswith(" R") for state in states)
+
+def _busy() -> bool:
+    """Whether a worker runs just now."""
+    states = (text(Path(f"/proc/{pid}/stat")).rpartition(")")[2] for pid in tuple(WORKERS))
+    return any(state.startswith(" R") for state in states)
