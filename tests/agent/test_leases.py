@@ -54,10 +54,10 @@ def test_whoever_would_not_wait_is_told_who_measures_and_how_long(agent: Agent) 
 
 def test_a_run_that_nobody_follows_leaves_the_board_after_its_time(agent: Agent) -> None:
     gone = agent.connect()
+    started = time.monotonic()
     measured = agent.submit(gone, linger_s=3, **ENDLESS)
     waiting = agent.submit(gone, linger_s=2, **ENDLESS)
     gone.close()
-    started = time.monotonic()
     wait_for_state(agent, "idle")
     assert time.monotonic() - started > 2
     for run, reason in ((measured.run, "for 3 s"), (waiting.run, "for 2 s while it waited")):
@@ -67,9 +67,8 @@ def test_a_run_that_nobody_follows_leaves_the_board_after_its_time(agent: Agent)
 
 
 def test_a_run_that_is_followed_stays_and_so_does_one_that_is_picked_up_in_time(agent: Agent) -> None:
-    first = agent.connect()
+    first, follower, again = (agent.connect() for _ in range(3))  # before the time runs: each is a Python that starts
     run = agent.submit(first, linger_s=3, **ENDLESS).run
-    follower, again = agent.connect(), agent.connect()
     follower.say({"type": "follow", "run": run, "have": 0})
     time.sleep(3.5)
     assert status(agent)["queue"][0]["followers"] == 1
