@@ -43,5 +43,5 @@ def conditions_frame(record: RunRecord) -> pd.DataFrame:
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)  # see packed.py
     return frame

@@ -143,7 +143,9 @@ def _table(path: Path, about: Record, name: str, prefix: str = "") -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(_content(path, about, f"{name}.parquet", prefix)))
+    content = _content(path, about, f"{name}.parquet", prefix)
+    # Arrow's pool of threads may abort a process that ends soon after ("terminate called without an active exception").
+    return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
 
 def _content(path: Path, about: Record, name: str, prefix: str = "") -> bytes:

@@ -38,7 +38,8 @@ def test_every_sample_as_parquet_and_csv(run: RunRecord, tmp_path: Path) -> None
         if each["type"] == "samples"
         for ns in each["latency_ns"]
     ]
-    rows = [row for row in pq.read_table(tmp_path / "new" / "samples.parquet").to_pylist() if row["phase"] == "timed"]
+    table = pq.ParquetFile(tmp_path / "new" / "samples.parquet").read(use_threads=False)
+    rows = [row for row in table.to_pylist() if row["phase"] == "timed"]
     assert [
         (f"{row['variant']}/{row['backend']}/{row['threads']}", row["round"], row["latency_ms"]) for row in rows
     ] == (expected)
