@@ -17,20 +17,19 @@ _LOOK_S = 1.0
 
 def main(meter: str, meter_scope: str, *, watch: bool) -> int:
     """Print one line with everything that was read in a second; with `watch` one each second until stdin ends."""
-    sources = find_sources()
+    sources, error = find_sources(), ""
     if meter:
         try:
             sources.append(Meter(meter, meter_scope))
-        except OSError as error:
-            print(json.dumps({"error": f"the meter's command does not start: {error}", "sources": []}), flush=True)
-            return 0
+        except (OSError, ValueError) as why:
+            error = f"the meter's command does not start: {why}"
     samplers = start_sampling(sources)
     try:
         while True:
             ended, _, _ = select.select([sys.stdin] if watch else [], [], [], _LOOK_S)
             if ended and not sys.stdin.readline():
                 return 0
-            print(json.dumps({"error": "", "sources": [_taken(sampler) for sampler in samplers]}), flush=True)
+            print(json.dumps({"error": error, "sources": [_taken(sampler) for sampler in samplers]}), flush=True)
             if not watch:
                 return 0
     finally:

@@ -63,6 +63,8 @@ def find_rate(
     seen: list[list[Reading]] = []
     count, began_s, cost = 0, time.monotonic(), _Cost(source)
     while _goes_on(time.monotonic() - began_s, len(changes), watch_s, longest_s):
+        if seen and all(isinstance(reading, str) for reading in seen[-1]):
+            longest_s = watch_s  # nothing to wait for, such as where root alone may read it
         look_s = time.monotonic()
         readings = _readings(source)
         cost.count()

@@ -394,6 +394,7 @@ def _conditions(state: dict[str, Any]) -> str:
         f"{state['other_cpu_percent']:.0f} % CPU by others",
         f"{state['memory_available_bytes'] / 1e9:.1f} GB free",
         f"governor {state['governor']}" if state.get("governor") else "governor unknown",
+        f"power mode {state['power_mode']}" if state.get("power_mode") else "",
         f"{max(state['frequency_mhz']):.0f} MHz" if state.get("frequency_mhz") else "",
         f"{temperatures[hottest]:.0f} °C ({hottest})" if hottest else "no temperature sensor",
     ]

@@ -18,10 +18,10 @@ def render(board: str, look: dict[str, Any]) -> RenderableType:
     Args:
         look: what the agent read in a second.
     """
-    if look["error"]:
-        return Text(f"{board}: {look['error']}")
+    told = [Text(f"{board}: {look['error']}")] if look["error"] else []
     if not look["sources"]:
-        return Text(f"{board}: no power sensor that edgesparse knows; energy is then not measured, and never guessed.")
+        none = f"{board}: no power sensor that edgesparse knows; energy is then not measured, and never guessed."
+        return Group(*(told or [Text(none)]))
     heads = ("source", "channel", "scope", "now", "resolution", "renewed", "")
     table = new_table(board, *heads, right=["now", "resolution"])
     used = {(source, channel["name"]) for source, channel in energy.main_channels(look["sources"])}
@@ -34,7 +34,7 @@ def render(board: str, look: dict[str, Any]) -> RenderableType:
             name = f"{source['source']} (SIMULATED)" if source["simulated"] else source["source"]
             shown = _now(source, channel)
             table.add_row(name, channel["name"], channel["scope"], shown, step, rate, _error(source, channel) or note)
-    return Group(table)
+    return Group(*told, table)
 
 
 def _now(source: dict[str, Any], channel: dict[str, Any]) -> str:

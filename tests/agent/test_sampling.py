@@ -73,6 +73,15 @@ def test_what_changes_seldom_is_watched_for_longer_and_not_for_ever(clock: Clock
     assert clock.now_s == pytest.approx(1000 + sampling.WATCH_S + sampling.LONGEST_WATCH_S, abs=0.02)
 
 
+def test_what_cannot_be_read_is_not_waited_for(clock: Clock) -> None:
+    def refuse() -> float:
+        raise PermissionError(13, "Permission denied")
+
+    rate = find_rate(Source("rapl", lambda: {Channel("package-0", RAIL): refuse}))
+    assert not rate.seen
+    assert clock.now_s == pytest.approx(1000 + sampling.WATCH_S, abs=0.01)
+
+
 @pytest.mark.parametrize(("declared_s", "expected_s"), [(0.02, 0.02), (None, 0.1)])
 def test_values_that_do_not_change_tell_no_rate(clock: Clock, declared_s: float | None, expected_s: float) -> None:
     rate = find_rate(stepping(clock, 0, declared_s=declared_s))
