@@ -123,6 +123,7 @@ def test_ctrl_c_frees_the_board_and_keeps_what_there_is(bundle: Bundle, sshd: Ss
     assert status["state"] == "idle"
     assert status["ended"][0]["status"] == "cancelled"
     last = RunRecord.last()
+    assert last.packed
     assert last.records()[-1] == {**last.records()[-1], "type": "finished", "status": "cancelled"}
     assert cli("report", "--last", "--json").returncode == 0
 

@@ -40,9 +40,8 @@ def test_every_sample_as_parquet_and_csv(run: RunRecord, tmp_path: Path) -> None
     ]
     table = pq.ParquetFile(tmp_path / "new" / "samples.parquet").read(use_threads=False)
     rows = [row for row in table.to_pylist() if row["phase"] == "timed"]
-    assert [
-        (f"{row['variant']}/{row['backend']}/{row['threads']}", row["round"], row["latency_ms"]) for row in rows
-    ] == (expected)
+    cells = [f"{row['variant']}/{row['backend']}/{row['threads']}" for row in rows]
+    assert [(cell, row["round"], row["latency_ms"]) for cell, row in zip(cells, rows, strict=True)] == expected
     with (tmp_path / "samples.csv").open() as file:
         lines = [line for line in csv.DictReader(file) if line["phase"] == "timed"]
     assert [float(line["latency_ms"]) for line in lines] == [ms for _, _, ms in expected]
