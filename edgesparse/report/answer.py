@@ -66,8 +66,10 @@ def _faster(comparison: Comparison, variant: VariantSummary, row: Row) -> Answer
     low, high = row.ratio_to_dense.interval or (0.0, 0.0)
     times, interval = f"{row.ratio_to_dense.value:.2f}x", f"[{low:.2f}, {high:.2f}]"
     size = variant.bytes / comparison.variants[0].bytes - 1
-    facts = [Fact("Speed", f"{times} as fast", f"{interval}, as dense under {row.backend}")]
-    told = [f"{variant.name} runs {times} {interval} as fast as dense on {_where(comparison, row)}"]
+    dense = comparison.variants[0].precision
+    than = "dense" if variant.precision == dense else f"{dense} dense"
+    facts = [Fact("Speed", f"{times} as fast", f"{interval}, as {than} under {row.backend}")]
+    told = [f"{variant.name} runs {times} {interval} as fast as {than} on {_where(comparison, row)}"]
     points = _points(comparison, variant)
     if points is None:
         facts.append(Fact("Accuracy", "unknown", "the bundle was made without data"))

@@ -70,6 +70,15 @@ def test_a_variant_that_costs_too_much_accuracy_is_no_answer(tmp_path: Path) -> 
     assert "4 faster but less accurate (block-4x1-80 under csr: 2.3" in none_left.text
 
 
+def test_int8_is_held_against_float32_dense_by_name(tmp_path: Path) -> None:
+    comparison = compared(tmp_path)
+    variants = [
+        msgspec.structs.replace(each, precision="int8" if each.name == "block-4x1-80" else each.precision)
+        for each in comparison.variants
+    ]
+    assert "as fast as float32 dense on" in answer(msgspec.structs.replace(comparison, variants=variants)).text
+
+
 def test_unknown_accuracy_is_said(tmp_path: Path) -> None:
     found = answer(with_accuracy(compared(tmp_path), dense=None))
     assert "accuracy" not in found.text and found.facts[1].value == "unknown"

@@ -114,7 +114,7 @@ def _side_by_side(comparisons: Sequence[Comparison], answers: Sequence[Answer], 
         rest = (known.get(name, "-") for name in ("Accuracy", "Energy", "File"))
         lines.append(Line((label, str(cpu), comparison.measured, *told, *rest, comparison.run)))
     heads = ("board", "CPU", "measured", "variant", "backend", "against dense", "accuracy", "energy", "file", "run")
-    return Grid("Side by side", heads, lines, frozenset({0, 1, 2, 3, 4, 9}))
+    return Grid("What each run came to", heads, lines, frozenset({0, 1, 2, 3, 4, 9}))
 
 
 def _masks(runs: Sequence[Run], labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -14,10 +14,10 @@ from edgesparse.convert.layers import describe_layers, overall_density
 from edgesparse.errors import UsageError
 from edgesparse.kernels import find_library
 from edgesparse.report.html import render, write_report
-from edgesparse.store import Run
+from edgesparse.store import AGAIN, Run
 from tests.e2e.test_boards import stop_local_agent
 from tests.report.html.conftest import Open, Written
-from tests.report.runs import VARIANTS, fill, make_run
+from tests.report.runs import VARIANTS, Variants, fill, make_bundle, make_run
 from tests.tiny import TinyFiles
 
 
@@ -80,6 +80,14 @@ def test_each_kind_of_run_has_its_own_sentence(mixed: Written) -> None:
     assert sentences[2].startswith("Under load for minutes on attic-pi:") and "settles at" in sentences[2]
     assert "fewer instructions than dense on virt" in sentences[3]
     assert "it has no latency" in mixed.html and "SIMULATED" in mixed.html
+
+
+def test_a_run_against_itself_is_a_page_about_noise(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", VARIANTS[:1])
+    again: Variants = tuple(("dense" + suffix, *VARIANTS[0][1:]) for suffix in ("", f"{AGAIN}2", f"{AGAIN}3"))
+    html = render([Run(fill(make_run(tmp_path, bundle=bundle, variants=again, aa=True)))])
+    assert re.search(r'<p class="text">A/A: (no|a) difference', html)
+    assert "edgesparse bench BUNDLE --board kitchen-pi --variant dense" in html and "--aa" in html
 
 
 def test_failures_are_told(mixed: Written) -> None:
