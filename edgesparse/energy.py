@@ -21,8 +21,10 @@ Window = tuple[int, int]
 
 # Readings that a window must hold for its energy to be claimed; the agent prolongs a launch until it does.
 FEWEST_READINGS = 10
-# Where readings are further apart than so many updates, the source did not answer in between.
+# Where readings are further apart than so many updates, the source did not answer in between. So much of a window may
+# be missing that way: what it may have held is part of what is not known.
 _LARGEST_GAP = 5.0
+_MOST_MISSING = 0.05
 # Which scope energy is told of where a board has several: the one that holds the most.
 SCOPES = ("wall", "board-input", "soc", "gpu", "rail")
 # Those in which the processor is.
@@ -85,11 +87,12 @@ def joules(trace: Trace, window: Window) -> Amount | None:
     near_it = slice(before, behind + 1)
     time_s, edges = (trace.t_ns[near_it] - begin) / 1e9, (0.0, (end - begin) / 1e9)
     inside = (time_s > edges[0]) & (time_s < edges[1])
-    if int(inside.sum()) < 1 or _has_gap(time_s, trace.update_s):
+    missing_s = _missing_s(trace, time_s, edges)
+    if int(inside.sum()) < 1 or missing_s > _MOST_MISSING * edges[1]:
         return None
     values = unwrapped(trace.values[near_it], trace.wraps_at) if trace.counter else trace.values[near_it]
     at_edges = np.interp(edges, time_s, values)
-    late_s = min(trace.update_s, edges[1])
+    late_s = min(max(trace.update_s, missing_s if trace.counter else 0.0), edges[1])
     if trace.counter:
         speed_w = np.abs(np.diff(values) / np.maximum(np.diff(time_s), 1e-9))
         near = speed_w[np.clip(np.searchsorted(time_s, edges) - 1, 0, len(speed_w) - 1)]
@@ -102,13 +105,17 @@ def joules(trace: Trace, window: Window) -> Amount | None:
     slip = float(steps_w[np.clip(np.searchsorted(time_s, edges) - 1, 0, len(steps_w) - 1)].sum()) * late_s / 2
     used = float(((watts[1:] + watts[:-1]) / 2 * np.diff(times)).sum())
     # Whether a source rounds or cuts off is not known. What happened between readings shows in how launches differ.
-    return Amount(used, trace.resolution * edges[1] + slip)
+    return Amount(used, trace.resolution * edges[1] + slip + missing_s * float(np.ptp(watts)) / 2)
 
 
-def _has_gap(time_s: Floats, update_s: float) -> bool:
+def _missing_s(trace: Trace, time_s: Floats, edges: tuple[float, float]) -> float:
+    """How long the source did not answer, in all; of a counter only around the edges, for it counts on meanwhile."""
     apart = np.diff(time_s)
-    usual = max(update_s, float(np.median(apart)))
-    return float(apart.max()) > max(_LARGEST_GAP * usual, 1e-3)
+    usual = max(trace.update_s, float(np.median(apart)))
+    wide = apart > max(_LARGEST_GAP * usual, 1e-3)
+    if trace.counter:
+        wide &= np.any([(time_s[:-1] <= edge) & (time_s[1:] >= edge) for edge in edges], axis=0)
+    return float(apart[wide].sum())
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,24 @@ def test_readings_that_do_not_cover_the_window_give_nothing() -> None:
     assert energy.joules(trace(seconds, values), (WINDOW[0], WINDOW[0])) is None
 
 
+def test_a_short_silence_costs_certainty_and_a_long_one_the_window() -> None:
+    """A machine that is busy reads late now and then. What a counter counted meanwhile is in its next reading."""
+    seconds = stamps(50)
+    watts = LOADS["square"][0](seconds)
+    for silent_s, told in ((0.3, True), (0.8, False)):
+        heard = (seconds < 4.1) | (seconds > 4.1 + silent_s)
+        whole = energy.joules(trace(seconds, watts, update_s=0.02), WINDOW)
+        found = energy.joules(trace(seconds[heard], watts[heard], update_s=0.02), WINDOW)
+        assert (found is not None) == told and whole is not None
+        if found is not None:
+            assert abs(found.joules - whole.joules) <= found.off_by - whole.off_by == pytest.approx(0.3 * 2, rel=0.1)
+        count = np.cumsum(watts) / 50
+        counted = energy.joules(trace(seconds[heard], count[heard], counter=True, update_s=0.02), WINDOW)
+        assert counted is not None and counted.joules == pytest.approx(40, rel=0.01)
+        late = (seconds < -0.1) | (seconds > silent_s)
+        assert (energy.joules(trace(seconds[late], count[late], counter=True, update_s=0.02), WINDOW) is None) != told
+
+
 def test_resolution_and_rate_are_part_of_what_is_not_known() -> None:
     seconds = stamps(10)
     coarse = np.floor(LOADS["ramp"][0](seconds) / 0.25) * 0.25
