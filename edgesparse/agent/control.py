@@ -16,6 +16,7 @@ from typing import Any
 
 from edgesparse import __version__, wire
 from edgesparse.agent.dialling import SOCKET, dial
+from edgesparse.agent.machine_lock import MachineLock
 from edgesparse.agent.service import Service, ServiceError
 from edgesparse.agent.store import LOCK, LOG, OLD_LOG, BoardStore
 
@@ -119,19 +120,21 @@ class Control:
         return {**state, "removed": removed}
 
     def uninstall(self, *, purge: bool) -> State:
-        """End the daemon and remove the agent: unit, programs, socket, log.
+        """End the daemon and remove the agent: unit, programs, socket, log, and its lock where no other user's agent
+        has that.
 
         Args:
             purge: the files of bundles, runtimes and runs as well.
 
         Returns:
-            `state`: "removed" or "busy"; `removed`: paths; `left`: bytes by path.
+            `state`: "removed" or "busy"; `removed`: paths; `left`: bytes by path, of all that stays anywhere.
         """
         refusal = self._stop_other()
         if refusal:
             return {"state": "busy", "message": refusal}
-        removed = []
+        removed, elsewhere = [], []
         if self.service.installed():
+            elsewhere.append(self.service.lingering)
             try:
                 self.service.remove()
             except ServiceError as error:
@@ -147,9 +150,16 @@ class Control:
             else:
                 continue
             removed.append(str(path))
+        lock = MachineLock()
+        if lock.path.exists():
+            if lock.remove():
+                removed.append(str(lock.path))
+            else:
+                elsewhere.append(lock.path)
         left = {str(path): _bytes_of(path) for path in sorted(self.home.iterdir())}
         if not left:
             self.home.rmdir()
+        left.update({str(path): _bytes_of(path) for path in elsewhere if path.exists()})
         return {"state": "removed", "message": "", "removed": removed, "left": left}
 
     # -- how ---------------------------------------------------------------------------------------------------------

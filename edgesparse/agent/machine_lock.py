@@ -55,6 +55,19 @@ class MachineLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def remove(self) -> bool:
+        """Remove the lock's file, where it is this user's and nobody measures; True once there is none. Agents of other
+        users make it anew when they want it."""
+        try:
+            if self.path.lstat().st_uid == os.getuid() and self.acquire():
+                self.path.unlink()
+                return True
+            return False
+        except FileNotFoundError:
+            return True
+        finally:
+            self.release()
+
     def holder(self) -> str | None:
         """Who else has it, such as "pi's agent (process 712)"; None if it is free or ours."""
         if self._descriptor is not None:

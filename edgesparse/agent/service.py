@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,8 @@ from edgesparse.agent.store import LOG, write_aside
 
 UNIT = "edgesparse-agent.service"
 _COMMAND_S = 60.0
+# A user in this directory has his services started at boot; whoever else may want that, so it is not taken back.
+_LINGERING = Path("/var/lib/systemd/linger")
 
 # On failure means: not when it was told to end. A worker that the kernel kills for its memory is one failed cell, and
 # no end of the agent.
@@ -142,6 +145,11 @@ class Service:
         _systemctl("reset-failed", UNIT)  # which fails where there is nothing to reset
         _do("restart", UNIT)
 
+    @property
+    def lingering(self) -> Path:
+        """The file that has this user's services started at boot; it is there where `enable` or anybody made it."""
+        return _LINGERING / pwd.getpwuid(os.getuid()).pw_name
+
     def failed(self) -> bool:
         """Whether systemd has given it up, or it has ended."""
         return _systemctl("is-active", UNIT).stdout.decode().strip() in ("failed", "inactive")
@@ -170,6 +178,7 @@ class Service:
         if self.available():
             _do("disable", "--quiet", "--now", UNIT)
         self.path.unlink(missing_ok=True)
+        (self.path.parent / "default.target.wants" / UNIT).unlink(missing_ok=True)  # where no systemd has disabled it
         sweep([self.path.parent])
         if self.available():
             _do("daemon-reload")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from edgesparse.agent.control import Control
+from edgesparse.agent.machine_lock import MachineLock
 from edgesparse.agent.service import UNIT
 from tests.agent.conftest import Agent
 from tests.user_systemd import systemctl, user_systemd
@@ -113,7 +116,8 @@ def test_uninstalling_leaves_what_it_names(installed: Agent, user_systemd: Path)
     assert not psutil.pid_exists(pid)
     assert not unit_file(user_systemd).exists()
     assert systemctl("is-enabled", UNIT) == ""
-    assert sorted(state["left"]) == sorted(str(path) for path in installed.home.iterdir())
+    stays = [path for path in state["left"] if path.startswith(str(installed.home))]
+    assert stays == sorted(str(path) for path in installed.home.iterdir())
     assert state["left"][str(installed.home / "objects")] == sum(
         path.stat().st_size for path in (installed.home / "objects").iterdir()
     )
@@ -127,10 +131,44 @@ def test_purging_leaves_nothing(installed: Agent, user_systemd: Path) -> None:
     assert [path for path in user_systemd.rglob("*") if path.is_file()] == []
 
 
+def test_what_stays_elsewhere_is_named(
+    installed: Agent, user_systemd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the user's services start at boot, and the lock that another user's agent has."""
+    user, lock = getpass.getuser(), Path(os.environ["EDGESPARSE_LOCK"])
+    (tmp_path / "linger").mkdir()
+    (tmp_path / "linger" / user).touch()
+    monkeypatch.setattr("edgesparse.agent.service._LINGERING", tmp_path / "linger")
+    monkeypatch.chdir(tmp_path)
+    other = MachineLock(lock)
+    assert other.acquire()
+    state = Control(installed.home, str(installed.zipapp)).uninstall(purge=True)
+    assert (state["state"], state["left"]) == ("removed", {str(tmp_path / "linger" / user): 0, str(lock): 0})
+    assert not installed.home.exists()
+    other.release()
+    assert other.remove()
+    assert not lock.exists()
+
+
+def test_a_unit_is_removed_where_systemd_is_no_more(
+    installed: Agent, user_systemd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = installed.pid
+    wanted = unit_file(user_systemd).parent / "default.target.wants" / UNIT
+    assert wanted.is_symlink()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        state = control(installed, "uninstall", "--purge")
+    assert str(unit_file(user_systemd)) in state["removed"]
+    assert not wanted.is_symlink() and not unit_file(user_systemd).exists()
+    assert not psutil.pid_exists(pid)
+
+
 def test_what_is_not_the_agents_stays_also_with_purge(agent: Agent) -> None:
     (agent.home / "notes.txt").write_text("mine")
     state = control(agent, "uninstall", "--purge")
     assert state["left"] == {str(agent.home / "notes.txt"): 4}
+    assert not Path(os.environ["EDGESPARSE_LOCK"]).exists()
 
 
 def test_another_stores_service_is_not_taken(installed: Agent, tmp_path: Path) -> None:
