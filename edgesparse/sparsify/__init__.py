@@ -109,6 +109,8 @@ def sparsify(
         if original.open_inputs:
             say(f"inputs of no fixed size are taken as 1 where they are open: {', '.join(original.open_inputs)}")
         draw_inputs(model, directory, original, None if data is None else data.x_test)
+        if original.signatures > 1:
+            say(f"the file has {original.signatures} signatures: all are pruned, the first one is run and compared")
         with ThreadPoolExecutor(1) as beside:
             golden = beside.submit(run_reference, directory, original.file, original)
             pruned = write_pruned(model, original, recipe, directory, say)

@@ -30,11 +30,13 @@ class Original:
         file: relative to the directory; with every weight stored dense.
         precision: of its weights, as in the manifest.
         open_inputs: inputs whose size a runtime is told later, each with its shape, such as "image (1x?x?x3)".
+        signatures: how many the file has.
     """
 
     file: str
     precision: str
     open_inputs: tuple[str, ...] = ()
+    signatures: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def write_original(model: Path, directory: Path, say: Say = lambda text: None) -
             packed = pack(rewriter.finish())
             (directory / file).unlink()  # what is mapped stays there to be read
             write(packed, directory / file, model)
-        return Original(file, _precision(graphs), tuple(_open_inputs(tree, graphs[0])))
+        return Original(file, _precision(graphs), tuple(_open_inputs(tree, graphs[0])), len(tree.signatureDefs or []))
 
 
 def write_pruned(

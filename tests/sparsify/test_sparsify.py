@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -245,8 +246,6 @@ def test_weights_that_something_else_reads_too_are_left(tmp_path: Path) -> None:
 
 def test_graphs_beside_the_main_one_share_the_zeros(tmp_path: Path) -> None:
     def change(model: Any) -> None:
-        import copy
-
         model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
 
     bundle = pruned(files.network(change=change), tmp_path)
@@ -286,6 +285,19 @@ def test_weights_of_another_signature_are_pruned_told_and_checked(tmp_path: Path
     assert len(bundle.manifest.variants[1].layers) == 7
     checked = check(bundle.file(bundle.manifest.variants[1].file), "16x1").layers
     assert checked[-1].zeros == pytest.approx(1 - own.density) and own.density < 0.25
+
+
+def test_that_only_one_signature_is_compared_is_said(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        files.add_signature(model)
+        other = copy.copy(model.signatureDefs[0])
+        other.signatureKey = "other"
+        model.signatureDefs.append(other)
+
+    said: list[str] = []
+    recipe, model = make_recipe("16x1", 0.8), write(files.network(change=change), tmp_path)
+    sparsify(model, recipe, tmp_path / "out", progress=said.append)
+    assert "the file has 2 signatures: all are pruned, the first one is run and compared" in said
 
 
 @pytest.mark.parametrize("layout", ["csr", "block 4x1", "inputs first"])
