@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
-from scipy.stats import beta
+from scipy.stats import binom
 
 from edgesparse.energy import Floats
 from edgesparse.report.html.packing import unpack
@@ -75,11 +74,14 @@ def launches(records: list[Record], cell: str) -> list[Floats]:
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """Hutson's: where the median of the population is a quantile that is so far up with 2.5 %, by Brent's method."""
+    """Hettmansperger and Sheather's: between the last pair of launches that encloses the median with 95 % and the next,
+    by scipy's binomial distribution."""
     count, ordered = len(values), np.sort(values)
-    share = brentq(lambda u: 1 - beta.cdf(0.5, (count + 1) * u, (count + 1) * (1 - u)) - 0.025, 1e-6, 0.5)
-    place = np.array([(count + 1) * share, (count + 1) * (1 - share)]) - 1
-    low, high = np.interp(place, np.arange(count), ordered)
+    last = int(binom.ppf(0.025, count, 0.5))
+    holds, next_holds = 1 - 2 * binom.cdf([last - 1, last], count, 0.5)
+    share = (holds - 0.95) / (holds - next_holds)
+    place = last - 1 + (count - last) * share / (last + (count - 2 * last) * share)
+    low, high = np.interp([place, count - 1 - place], np.arange(count), ordered)
     return float(low), float(high)
 
 
