@@ -105,7 +105,7 @@
   // On a phone names have less room.
   function narrow(node) {
     if (node === null || typeof node !== "object") return;
-    if (node.minExtent === found.room.names) Object.assign(node, { minExtent: 92, maxExtent: 92, labelLimit: 86 });
+    if (node.minExtent === found.room.names) Object.assign(node, { minExtent: 104, maxExtent: 104, labelLimit: 98 });
     Object.values(node).forEach(narrow);
   }
 

@@ -104,6 +104,19 @@ def test_runs_can_be_hidden(mixed: Written, open_report: Open) -> None:
     assert report.page.locator("#speedup .panel:visible").count() == 3
 
 
+def test_a_choice_in_one_chart_leaves_the_others_alone(mixed: Written, open_report: Open) -> None:
+    report = open_report(mixed.path)
+    report.wait_for_charts()
+    panels = report.page.locator(".panel", has=report.page.locator(".chart[data-name=distributions]"))
+    assert panels.count() == 3
+    panels.nth(1).locator("input[type=radio]").last.check()
+    chosen = report.page.eval_on_selector_all(
+        ".chart[data-name=distributions]", "all => all.map(each => each.view.signal('latency_as'))"
+    )
+    assert chosen == ["in ms", "over the median", "in ms"]
+    assert [panels.nth(number).locator("input[type=radio]:checked").count() for number in range(3)] == [1, 1, 1]
+
+
 def test_an_operator_chart_shows_the_variant_that_is_chosen(report: Opened) -> None:
     panel = report.page.locator(".panel", has=report.page.locator(".chart[data-name=operators]"))
     panel.locator("select").select_option("dense")
