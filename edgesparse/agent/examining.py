@@ -96,8 +96,8 @@ def _capped(root: Path) -> Iterator[Finding]:
         yield _finding(
             "clock limit", f"{capped[0]}{several}" if capped else "none", not capped,
             "cores run slower than they can, and by how much is up to whoever set it",
-            f"for c in /{_CPUS}/cpu[0-9]*/cpufreq; do sudo cp --no-preserve=all $c/cpuinfo_max_freq "
-            "$c/scaling_max_freq; done",
+            f"for c in /{_CPUS}/cpu[0-9]*/cpufreq; do sudo tee $c/scaling_max_freq "
+            "< $c/cpuinfo_max_freq; done",
         )  # fmt: skip
 
 
