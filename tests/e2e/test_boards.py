@@ -162,6 +162,8 @@ def test_the_kernels_are_pushed_once_by_their_hash(bundle: Bundle, sshd: Sshd) -
     assert [check["cell"] for check in deployment.checks] == ["dense/csr/1", "unstructured/csr/1", "block-4x1/csr/1"]
     there = sshd.board_home / "objects" / sha256
     assert there.read_bytes() == library_path().read_bytes()
+    everything = [sshd.board_home, *sshd.board_home.rglob("*")]
+    assert [path for path in everything if path.lstat().st_mode & 0o077] == [], "all of it is its user's alone"
     assert deploy(bundle, board, backends=["csr"]).pushed.moved == 0
     there.unlink()
     assert deploy(bundle, board, backends=["csr"]).pushed.moved == 1
