@@ -98,6 +98,13 @@ def test_equal_latencies_can_be_packed() -> None:
     assert [low, high] == pytest.approx([2.5, 2.5]) and differences.sum() == 0
 
 
+def test_a_clock_that_did_not_move_can_be_packed() -> None:
+    from edgesparse.report.html.packing import encode
+
+    low, high, differences = encode([0.0, 1.0])
+    assert [low, high] == pytest.approx([1e-6, 1.0]) and differences.sum() == 65535
+
+
 def test_power_over_time_keeps_extremes_and_means(comparison: Comparison) -> None:
     rows = readings(comparison)
     assert 100 < len(rows) <= MOST_POINTS

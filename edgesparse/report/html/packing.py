@@ -15,6 +15,8 @@ from edgesparse.report.charts.tables import all_series, cells, series_of
 from edgesparse.report.summary import Comparison
 
 STEPS = 65535
+# What a clock that did not move is drawn as.
+_LEAST_MS = 1e-6
 
 
 def pack(comparison: Comparison) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def pack(comparison: Comparison) -> dict[str, Any]:
 
 def encode(latencies_ms: Sequence[float]) -> tuple[float, float, npt.NDArray[np.uint16]]:
     """Least, greatest, and the differences of the sorted latencies' steps."""
-    logs = np.log(np.sort(np.asarray(latencies_ms, float)))
+    logs = np.log(np.maximum(np.sort(np.asarray(latencies_ms, float)), _LEAST_MS))
     span = max(float(logs[-1] - logs[0]), 1e-12)
     steps = np.rint((logs - logs[0]) / span * STEPS).astype(np.int64)
     low, high = float(np.exp(logs[0])), float(np.exp(logs[-1]))

@@ -24,7 +24,8 @@
     const bytes = Uint8Array.from(atob(run.bytes), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
-  })).then((all) => { all.forEach((planes, run) => { found.runs[run].planes = planes; }); });
+  })).then((all) => { all.forEach((planes, run) => { found.runs[run].planes = planes; }); })
+    .catch((error) => charts.filter((element) => !isReady(element)).forEach((element) => fail(element, error)));
 
   const MOST_DOTS = 30000;
   function samples(run) {
@@ -140,10 +141,14 @@
       for (const drawn of host.querySelectorAll("svg, canvas")) drawn.setAttribute("aria-hidden", "true");
       element.dataset.drawn = "";
     } catch (error) {
-      element.classList.add("failed");
-      element.textContent = "This chart could not be drawn; its numbers are in the table below.";
-      console.error(error);
+      fail(element, error);
     }
+  }
+
+  function fail(element, error) {
+    element.classList.add("failed");
+    element.textContent = "This chart could not be drawn; its numbers are in the table below.";
+    console.error(error);
   }
 
   function forget(element) {
@@ -157,7 +162,7 @@
   const isReady = (element) => !("canvas" in element.dataset) || found.runs[+element.dataset.run].planes;
   async function drawWhenReady(element) {
     if (!isReady(element)) await unpacked;
-    if (!views.has(element)) await draw(element);
+    if (isReady(element) && !views.has(element)) await draw(element);
   }
 
   const near = new IntersectionObserver((entries) => {

@@ -69,17 +69,17 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_report(chromium: Any) -> Iterator[Open]:
-    """Opens a report; `width` in pixels, `theme` "light" or "dark"."""
+    """Opens a report; `width` in pixels, `theme` "light" or "dark", `before` is a script that runs first."""
     contexts = []
 
-    def open_(path: Path, width: int = 1400, theme: str = "light", fragment: str = "", media: str = "screen") -> Opened:
+    def open_(path: Path, width: int = 1400, theme: str = "light", fragment: str = "", before: str = "") -> Opened:
         context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
         contexts.append(context)
         opened = Opened(context.new_page())
         opened.page.on("console", lambda message: opened.said.append(f"{message.type}: {message.text}"))
         opened.page.on("pageerror", lambda error: opened.said.append(str(error)))
         opened.page.on("request", lambda request: opened.asked.append(request.url))
-        opened.page.emulate_media(media=media)
+        opened.page.add_init_script(before)
         opened.page.goto(path.as_uri() + fragment)
         return opened
 

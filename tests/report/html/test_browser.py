@@ -80,6 +80,13 @@ def test_paper_has_every_section_open_and_light(one: Written, open_report: Open,
     assert paper.startswith(b"%PDF") and report.said == []
 
 
+def test_without_a_way_to_unpack_the_samples_the_rest_is_drawn(one: Written, open_report: Open) -> None:
+    report = open_report(one.path, before="delete window.DecompressionStream")
+    report.wait_for_charts()
+    assert report.count(".chart[data-drawn]") == report.count(".chart") - 1
+    assert "numbers are in the table below" in report.page.locator(".chart.failed").inner_text()
+
+
 def test_a_large_report_opens_in_two_seconds_and_is_small(many: Written, open_report: Open) -> None:
     assert many.path.stat().st_size < 3_000_000
     best_s = float("inf")
