@@ -45,7 +45,8 @@ def test_energy_of_a_board_with_a_sensor(bundle: Bundle, board: Board, monkeypat
     found = comparison.variants[0].backends[0].energy
     assert (found.status, found.scope, found.simulated) == ("measured", "board-input", True), found
     assert found.update_hz == pytest.approx(100, rel=0.8), "as often as a busy machine lets it be seen"
-    assert found.readings_hz is not None and 0 < found.readings_hz <= found.update_hz * 1.01
+    assert found.update_hz is not None and found.readings_hz is not None
+    assert 0 < found.readings_hz <= found.update_hz * 1.01
     assert found.idle_w == pytest.approx(IDLE_W, rel=0.1)
     assert found.power_w == pytest.approx(BUSY_W, rel=0.1)
     assert found.mj is not None and found.gross_mj is not None and found.interval_mj is not None
