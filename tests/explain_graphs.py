@@ -13,7 +13,7 @@ from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, read_model, schema
 
 
 def write_graphs(folder: Path, only: Sequence[str] = ()) -> dict[str, Path]:
-    """`<name>.tflite` and its twin `<name>.dense.tflite`, the same weights stored dense, for each graph, or for some."""
+    """`<name>.tflite` and its twin `<name>.dense.tflite`, the same weights stored dense, for each graph or some."""
     files = {}
     for name, (build, pattern, zeros) in _graphs().items():
         if only and name not in only:
