@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from edgesparse.convert.bundle import DENSE
-from edgesparse.quantity import NO_LATENCY
 from edgesparse.report import export
 from edgesparse.report.power import SensorReadings
 from edgesparse.report.summary import Comparison, Row, VariantSummary
@@ -211,11 +210,6 @@ TABLES: Mapping[str, Callable[[Comparison], list[Entry]]] = {
     "looks": looks,
     "operators": operators,
 }
-
-
-def why_no_latency(comparison: Comparison) -> str:
-    """Why a run has no latencies to draw."""
-    return NO_LATENCY if comparison.measured != "latency" else "nothing was timed"
 
 
 def digits(value: float | None, count: int = 6) -> float | None:

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from edgesparse.report import export
-from edgesparse.report.charts.tables import Entry, cells, looks, moments, operators, readings, rounds, series_of
+from edgesparse.report.charts.tables import (
+    Entry,
+    cells,
+    looks,
+    moments,
+    operators,
+    pareto_front,
+    readings,
+    rounds,
+    series_of,
+)
 from edgesparse.report.html.grid import Grid, Line
 from edgesparse.report.summary import Comparison, Row
 from edgesparse.report.tables import kilobytes, percent
@@ -162,8 +172,6 @@ def _sustained(comparison: Comparison) -> Grid:
 
 
 def _accuracy(comparison: Comparison) -> Grid:
-    from edgesparse.report.charts.tables import pareto_front
-
     front = pareto_front(comparison)
     known = [(variant, row) for variant, row in cells(comparison) if row.median_ms is not None]
     lines = [
