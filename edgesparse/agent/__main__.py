@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--idle-exit", type=float, default=None, help="seconds without work after which the daemon ends"
     )
     options = parser.parse_args(arguments)
+    os.umask(0o077)  # all that is written here is its user's alone
     if options.command == "worker":
         from edgesparse.agent import worker
 

@@ -310,6 +310,11 @@ def _provide(
     found = _imports(done.stdout)
     if done.returncode or None in found.values() or len(found) < len(modules):
         said = done.stderr.decode(errors="replace").strip().splitlines()
+        if "No space left" in " ".join(said[-1:]):
+            raise BoardError(
+                f"The disk of {board.name} filled up while the runtime was unpacked in {directory}.",
+                hint="Free some space there, or give the board another `home` in the inventory.",
+            )
         raise BoardError(
             f"{name} {plan.runtime.version} does not work on {board.name} under {python}: "
             f"{(said or ['it gave no reason'])[-1]}",

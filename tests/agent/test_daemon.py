@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -205,6 +206,29 @@ def test_a_killed_agent_says_so_of_the_run_it_left(agent: Agent) -> None:
 def test_only_the_user_may_open_the_socket_and_the_store(agent: Agent) -> None:
     assert stat.S_IMODE((agent.home / "agent.sock").stat().st_mode) == 0o600
     assert stat.S_IMODE((agent.home / "runs").stat().st_mode) == 0o700
+
+
+def test_no_port_is_opened(agent: Agent) -> None:
+    agent.submit(agent.connect(), max_rounds=1000, min_rounds=1000)
+    worker, daemon = agent.worker(), psutil.Process(agent.pid)
+    assert (inet_sockets(daemon), inet_sockets(worker)) == ([], [])
+    with socket.create_server(("127.0.0.1", 0)):  # what would be seen
+        assert len(inet_sockets(psutil.Process())) >= 1
+    agent.connect().ask({"type": "stop", "force": True})
+
+
+def inet_sockets(process: psutil.Process) -> list[str]:
+    """Its descriptors that are sockets of the internet's protocols."""
+    inodes = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        path = Path(f"/proc/{process.pid}/net/{table}")
+        lines = path.read_text().splitlines()[1:] if path.exists() else []
+        inodes |= {f"socket:[{line.split()[9]}]" for line in lines}
+    links = []
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            links.append(str(descriptor.readlink()))
+    return [link for link in links if link in inodes]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Any
 import pytest
 
 from edgesparse import deploy
+from edgesparse.boards import reach
 from edgesparse.boards.inventory import Board
+from edgesparse.boards.session import BoardSession
 from edgesparse.convert import Bundle
 from edgesparse.errors import BoardError, EdgesparseError, MeasurementError
 from edgesparse.store import RunRecord
 from tests.faults.boards import BACKENDS, assert_usable, measure
 from tests.faults.conftest import Tell, lost, samples
 from tests.waiting import wait_until
+from tests.wheelhouse import add_wheel, use_index
 
 DISK_BYTES = 24 << 20
 
@@ -62,6 +66,33 @@ def test_a_deploy_to_a_full_disk(bundle: Bundle, small_disk: Board, free_kb: int
     if free_kb == 0:
         tell("disk full at a push", "a file system of 24 MB with 0 to 1400 kB free",
              "refused before or undone after; complete once there is space", 0)  # fmt: skip
+
+
+def test_a_disk_that_fills_while_a_runtime_is_unpacked(
+    small_disk: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    cpython = f"cp3{sys.version_info.minor}"
+    for name in ("ai_edge_litert-2.3.0", "numpy-2.2.6", "psutil-7.0.0"):
+        content = "#" * 8_000_000 * name.startswith("numpy")
+        add_wheel(tmp_path / "index", f"{name}-{cpython}-{cpython}-manylinux_2_17_x86_64", content)
+    use_index(tmp_path / "index", monkeypatch)
+    bare, home = replace(small_disk, python=str(tmp_path / "bare/bin/python")), Path(str(small_disk.home))
+
+    def fill_now(said: str) -> None:
+        if said.startswith("unpacking"):
+            fill(small_disk, 2_000_000)
+
+    with (
+        BoardSession(bare, reach, fill_now) as session,
+        pytest.raises(BoardError, match="filled up while the runtime was unpacked"),
+    ):
+        _ = session.runtime
+    assert list((home / "runtimes").iterdir()) == []
+    (home.parent / "filler").unlink()
+    with BoardSession(bare, reach) as session:
+        (directory,) = session.runtime.pythonpath
+    assert [str(path) for path in (home / "runtimes").iterdir()] == [directory]
 
 
 @pytest.mark.parametrize("sequence", [3, 8, 11, 20])
