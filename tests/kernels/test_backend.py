@@ -251,7 +251,8 @@ def test_the_path_is_printed_alone() -> None:
 def test_the_three_lines_of_the_readme_work(tmp_path: Path) -> None:
     """The README's block about using the delegate alone, as it stands there, on a model of ours."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    block = next(text for text in readme.split("```python\n")[1:] if "load_delegate" in text).split("```")[0]
+    blocks = [text.split("```")[0] for text in readme.split("```python\n")[1:]]
+    block = next(text for text in blocks if "load_delegate" in text)
     (tmp_path / "model.tflite").write_bytes(conv((1, 8, 8, 16), (16, 1, 1, 16)).file)
     library = str(library_path())
     code = (
