@@ -18,6 +18,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -35,6 +36,7 @@ SAMPLES_OF_A_FILE = 8
 PACKS_KEPT = 4
 READY_S = 60.0
 FINISH_S = 600.0
+LAST_WORDS_S = 5.0
 # What tar and the shell say of a full disk; a write that was only half done comes before the one that fails.
 _FULL = ("No space left", "quota exceeded", "Wrote only", "short write")
 # Left free for the journal and the runtime's own files.
@@ -310,6 +312,10 @@ def _last_words(stream: Stream) -> list[str]:
 
 
 def _failure(stream: Stream, verdict: list[str], where: str, total_bytes: int) -> BoardError:
+    # The reason comes by a way of its own; all of it is here only when the script has ended.
+    with suppress(TimeoutError, LinkLost):
+        while stream.readline(LAST_WORDS_S):
+            continue
     said = stream.stderr_tail().strip()
     if verdict[0] == "corrupt":
         return BoardError(
