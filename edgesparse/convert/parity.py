@@ -75,7 +75,7 @@ def check_all(
     isolated = [name for name in chosen if name != IN_PROCESS]
     if progress:
         progress(f"checking {len(checks)} files under {', '.join(isolated)}")
-    rows = [row for rows in _run(_in_workers(isolated, directory, inputs, checks)) for row in rows]
+    rows = [row for rows in run_to_its_end(_in_workers(isolated, directory, inputs, checks)) for row in rows]
     if IN_PROCESS in chosen:
         if progress:
             progress(f"checking {len(checks)} files under {IN_PROCESS}")
@@ -83,7 +83,7 @@ def check_all(
         rows += _in_this_process(directory, inputs, [check for check in checks if check.file not in dangerous])
         kept_out = [check for check in checks if check.file in dangerous]
         if kept_out:
-            rows += _run(_in_workers([IN_PROCESS], directory, inputs, kept_out))[0]
+            rows += run_to_its_end(_in_workers([IN_PROCESS], directory, inputs, kept_out))[0]
     return rows
 
 
@@ -109,7 +109,7 @@ def refuse_failed(rows: Sequence[HostParity], checks: Sequence[Check]) -> None:
 _ISOLATE = ("crash: ", "hang: ")
 
 
-def _run(work: Any) -> Any:
+def run_to_its_end(work: Any) -> Any:
     """asyncio.run, also from a notebook, where a loop already runs in this thread."""
     try:
         asyncio.get_running_loop()

@@ -7,7 +7,6 @@ take longer than all the rest.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,14 @@ from edgesparse.convert import golden
 from edgesparse.convert.building import INPUTS, Exported
 from edgesparse.convert.bundle import DENSE, HostParity
 from edgesparse.convert.flatbuffer import read_model
-from edgesparse.convert.parity import DEADLINE_S, IN_PROCESS, check_all, installed_runtimes, refuse_failed
+from edgesparse.convert.parity import (
+    DEADLINE_S,
+    IN_PROCESS,
+    check_all,
+    installed_runtimes,
+    refuse_failed,
+    run_to_its_end,
+)
 from edgesparse.convert.sources import Source
 from edgesparse.errors import ModelError
 from edgesparse.recipe import Recipe, dumps
@@ -49,7 +55,8 @@ def run_reference(directory: Path, file: str, original: Original) -> int:
     Raises:
         ModelError: the runtime does not run it.
     """
-    return asyncio.run(_run_reference(directory, file, original))
+    count: int = run_to_its_end(_run_reference(directory, file, original))
+    return count
 
 
 def describe_variants(directory: Path, recipe: Recipe, original: Original, pruned: Pruned) -> list[Exported]:

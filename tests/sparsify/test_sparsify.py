@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import os
@@ -342,6 +343,15 @@ def test_the_same_again_is_reused_and_another_recipe_is_not(tmp_path: Path) -> N
     first = pruned(files.network(), tmp_path)
     assert pruned(files.network(), tmp_path).reused
     assert pruned(files.network(), tmp_path, "16x1").id != first.id
+
+
+def test_it_runs_inside_a_running_loop(tmp_path: Path) -> None:
+    """As a notebook's cell does."""
+
+    async def cell() -> Bundle:
+        return pruned(files.network(), tmp_path)
+
+    assert all(row.ok for row in asyncio.run(cell()).manifest.variants[1].host_parity)
 
 
 def test_without_tensorflow_and_as_one_json_document(tmp_path: Path) -> None:

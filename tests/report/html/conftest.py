@@ -53,9 +53,10 @@ class Opened:
 Open = Callable[..., Opened]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """A browser that downloads nothing and looks for nothing."""
+    """A browser that downloads nothing and looks for nothing. It ends with these tests: until then Playwright's event
+    loop counts as running in this thread."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         pytest.skip("needs Chromium: sudo apt install chromium")
