@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from edgesparse.store.paths import runs_dir
 from edgesparse.store.place import Place
 from edgesparse.store.record import RunRecord
+
+# The runs of many boards may end together; packed at once, each would hold memory of its own.
+_PACKING = threading.Lock()
 
 
 def put_away(record: RunRecord) -> bool:
@@ -19,7 +23,8 @@ def put_away(record: RunRecord) -> bool:
         UsageError: it has not ended, or the store refuses it. OSError: the disk does. The run is whole where it was.
     """
     was = (record.packed, record.path)
-    record.pack()
+    with _PACKING:
+        record.pack()
     place = Place.chosen()
     if place and record.path.parent == runs_dir():
         record.move_to(place)
