@@ -161,7 +161,7 @@ def test_a_unit_is_removed_where_systemd_is_no_more(
         state = control(installed, "uninstall", "--purge")
     assert str(unit_file(user_systemd)) in state["removed"]
     assert not wanted.is_symlink() and not unit_file(user_systemd).exists()
-    assert not psutil.pid_exists(pid)
+    wait_until(lambda: not psutil.pid_exists(pid))  # until its parent has seen it end
 
 
 def test_what_is_not_the_agents_stays_also_with_purge(agent: Agent) -> None:
