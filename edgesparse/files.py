@@ -45,11 +45,11 @@ def replacing(out: Path) -> Iterator[Path]:
     try:
         yield partial
         for path in [*partial.rglob("*"), partial]:
-            _sync(path)
+            sync(path)
         if out.exists():
             out.rename(old)
         partial.rename(out)
-        _sync(out.parent)
+        sync(out.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if old.exists() and not out.exists():
@@ -66,7 +66,7 @@ def write_whole(path: Path, data: bytes) -> None:
     aside = path.absolute().parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
         aside.write_bytes(data)
-        _sync(aside)
+        sync(aside)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -81,7 +81,8 @@ def sha256_of(path: Path) -> str:
     return hashed.hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file's content, or the names in a directory, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,10 +7,10 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from edgesparse.errors import UsageError
-from edgesparse.files import replacing
+from edgesparse.files import replacing, sync
 from edgesparse.store.catalogue import Entry
 from edgesparse.store.cells import forget_cells
-from edgesparse.store.paths import JOURNAL, RUN, runs_dir, sync_dir
+from edgesparse.store.paths import JOURNAL, RUN, runs_dir
 from edgesparse.store.place import Place, files_of, remove_here
 from edgesparse.store.record import RunRecord, list_runs
 
@@ -64,7 +64,7 @@ def remove_run(entry: Entry) -> None:
     here = runs_dir() / entry.run
     if here.is_dir():
         remove_here(here)
-        sync_dir(runs_dir())
+        sync(runs_dir())
     place = Place.chosen()
     if place and place.has(entry.run):
         place.remove(entry.run)

@@ -18,6 +18,7 @@ import msgspec
 
 from edgesparse import __version__
 from edgesparse.errors import MeasurementError, UsageError
+from edgesparse.files import sync
 from edgesparse.store.bulk import (
     CONDITIONS,
     SAMPLES,
@@ -29,7 +30,7 @@ from edgesparse.store.bulk import (
     SampleRows,
     SensorRows,
 )
-from edgesparse.store.paths import FOUND, PART, RUN, VERSION, Record, sync_dir, write_whole
+from edgesparse.store.paths import FOUND, PART, RUN, VERSION, Record, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +103,7 @@ def write_packed(path: Path, about: Record, records: Sequence[Record]) -> Record
     _compare(_read(path, new, PART), records, about["id"])
     for name in contents:
         (path / f"{PART}{name}").replace(path / name)
-    sync_dir(path)
+    sync(path)
     write_whole(path / RUN, json.dumps(new, indent=2).encode() + b"\n")
     return new
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import platformdirs
 
+from edgesparse.files import sync
+
 # History of run.json. A change that an older reader would misread raises the number.
 #   1  first: every record in journal.jsonl, always.
 #   2  a run that has ended is packed: `packed` says so, names the files that hold its records, with their SHA-256, and
@@ -42,15 +44,6 @@ def new_run_id(board: str) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{board}-{secrets.token_hex(2)}"
 
 
-def sync_dir(path: Path) -> None:
-    """Have the names in a directory on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file aside, sync it, and put it in its place."""
     aside = path.with_name(f"{PART}{path.name}")
@@ -59,4 +52,4 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
-    sync_dir(path.parent)
+    sync(path.parent)

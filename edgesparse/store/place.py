@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse.errors import UsageError
-from edgesparse.files import replacing, sha256_of
-from edgesparse.store.paths import JOURNAL, PART, RUN, data_dir, runs_dir, sync_dir
+from edgesparse.files import replacing, sha256_of, sync
+from edgesparse.store.paths import JOURNAL, PART, RUN, data_dir, runs_dir
 
 VARIABLE = "EDGESPARSE_STORE"
 CACHE_BYTES = 1 << 30
@@ -175,8 +175,8 @@ class Place:
         # A rename, or where there is none a copy that is there when it is whole.
         self._fs.mv(self._at(run, f"{PART}{RUN}"), self._at(run, RUN))
         if self._local:
-            sync_dir(self._local / run)
-            sync_dir(self._local)
+            sync(self._local / run)
+            sync(self._local)
 
     def _put_file(self, source: Path, target: str) -> None:
         self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
