@@ -11,7 +11,8 @@ from tests.tiny import TinyFiles, make_tiny_files
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs, inventory and board store of this test alone."""
+    """Runs, inventory and board store of this test alone; a test that changes the working directory changes its own."""
+    monkeypatch.chdir(Path(__file__).parents[1])
     monkeypatch.setenv("EDGESPARSE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("EDGESPARSE_STORE", raising=False)
     monkeypatch.setenv("EDGESPARSE_CONFIG", str(tmp_path / "config" / "boards.toml"))

@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from edgesparse import wire
 
@@ -60,7 +61,16 @@ class WorkerProcess:
             await self.__aexit__()
             raise
         WORKERS.add(self.process.pid)
+        self._offer_to_the_oom_killer()
         return self
+
+    def _offer_to_the_oom_killer(self) -> None:
+        """Where memory runs out, let the kernel take the worker, and neither the agent nor the board's sshd.
+
+        Said from here and not by the worker, which may run out of memory before it can say anything.
+        """
+        with contextlib.suppress(OSError):  # it has ended, or the kernel has no such choice
+            Path(f"/proc/{self.process.pid}/oom_score_adj").write_text("800")
 
     async def __aexit__(self, *error: object) -> None:
         if self.process.returncode is None:

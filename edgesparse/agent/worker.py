@@ -14,7 +14,6 @@ Only `invoke()` is inside the timed region. The stream is guarded: whatever a ru
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import os
@@ -22,7 +21,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgesparse import wire
@@ -286,15 +284,8 @@ def guarded_streams() -> tuple[BinaryIO, BinaryIO]:
     return inward, outward
 
 
-def offer_to_the_oom_killer() -> None:
-    """Where memory runs out, let the kernel take this process, and neither the agent nor the board's sshd."""
-    with contextlib.suppress(OSError):  # a kernel without it has no such choice
-        Path("/proc/self/oom_score_adj").write_text("800")
-
-
 def main() -> int:
     """Serve one pipe until it ends."""
-    offer_to_the_oom_killer()
     inward, outward = guarded_streams()
     model: Model | None = None
     for line in inward:

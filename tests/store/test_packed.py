@@ -21,7 +21,7 @@ from edgesparse.store.packed import decode, join, split
 from edgesparse.store.paths import PART
 from tests.report.runs import fill, make_run
 
-VERSION_1 = Path("tests/data/runs/version-1")
+VERSION_1 = Path(__file__).parents[1] / "data" / "runs" / "version-1"
 TABLES = ("samples.parquet", "sensors.parquet", "conditions.parquet")
 
 
