@@ -51,10 +51,11 @@ class DelegateRefused(Exception):
 
 @dataclass(frozen=True)
 class Delegate:
-    """The csr backend's library and the options that it is loaded with."""
+    """The csr backend's library and the options that it is loaded with; `alone` where XNNPACK gets none of the rest."""
 
     library: str
     options: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
 
 
 def _builtin(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> Any:
@@ -73,9 +74,11 @@ def _csr(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> A
     rest."""
     if delegate is None:
         raise Unsupported("the kernels' library is not on this board")
-    loaded = load_delegate(runtime, delegate)
+    loaded, others = load_delegate(runtime, delegate), runtime.OpResolverType
+    resolver = others.BUILTIN_WITHOUT_DEFAULT_DELEGATES if delegate.alone else others.AUTO
+    options = {"num_threads": threads, "experimental_op_resolver_type": resolver}
     try:
-        return runtime.Interpreter(model_path=model, num_threads=threads, experimental_delegates=[loaded])
+        return runtime.Interpreter(model_path=model, experimental_delegates=[loaded], **options)
     except RuntimeError:
         # It gives a delegate no graph in which a shape is computed at run time: an error, where its own delegate just
         # gets nothing. What else may be wrong with the model is said again here.

@@ -1,13 +1,14 @@
 """The worker: one variant under one backend, in a process of its own, told what to do over a pipe.
 
-In:  load {model, twin, inputs, golden, backend, threads, runtime, delegate, report, cpus}, then measure {samples,
+In:  load {model, twin, inputs, golden, backend, threads, runtime, delegate, report, cpus, lean}, then measure {samples,
 launch_s, warmup_s, window_s}; or plan {model, runtime, delegate, report}; or run {model, inputs, outputs, backend,
 runtime, limit_s}; end of input ends it.
 Out: loaded {init_ms, first_inference_ms, parity, path, runtime, delegate}, measured {warmup_ns, latency_ns, window_ns,
 inferences}, planned {delegate}, ran {samples}, or failed {kind, reason}.
 
 `delegate` is the csr backend's library and options on the way in, and what it reports of every operator on the way out;
-`report` is the file that it writes that to.
+`report` is the file that it writes that to. `lean` is for who checks a large file of floats: it leaves this process's
+memory once the runtime has made its own of it, and XNNPACK takes none of what the csr backend leaves.
 
 Only `invoke()` is inside the timed region. The stream is guarded: whatever a runtime prints to stdout goes to stderr.
 """
@@ -16,11 +17,13 @@ from __future__ import annotations
 
 import gc
 import math
+import mmap
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgesparse import wire
@@ -41,12 +44,26 @@ class Model:
     def __init__(
         self, runtime: Any, path: str, backend: str, threads: int, delegate: backends.Delegate | None = None
     ) -> None:
+        self.path = os.path.realpath(path)
         started_ns = time.perf_counter_ns()
         self.interpreter = backends.make_interpreter(runtime, backend, path, threads, delegate)
         self.interpreter.allocate_tensors()
         self.init_ms = (time.perf_counter_ns() - started_ns) / 1e6
         self.inputs = self.interpreter.get_input_details()
         self.outputs = [detail["index"] for detail in self.interpreter.get_output_details()]
+
+    def give_back_file(self) -> None:
+        """What the runtime has read of the file leaves this process's memory; what is read again comes back from the
+        kernel's cache."""
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            span, _, _, _, _, *name = line.split(maxsplit=5)
+            if name == [self.path]:
+                start, end = (int(each, 16) for each in span.split("-"))
+                if libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED):
+                    raise OSError(ctypes.get_errno(), f"madvise on {self.path}")
 
     def set_inputs(self, arrays: list[Any]) -> None:
         """Give the model one sample: an array per input, of the input's shape and type, or floats for int8."""
@@ -82,6 +99,7 @@ class Model:
         beside: Callable[[str], Model],
         *,
         first_ran: bool = False,
+        floats: bool = False,
     ) -> tuple[list[Any], dict[str, Any]]:
         """Outputs for every sample, and the parity gate's verdict on them.
 
@@ -91,9 +109,11 @@ class Model:
             backend: the model's own.
             beside: makes the same model under another backend.
             first_ran: the first sample has just been run.
+            floats: it is known not to be quantised. To look takes a copy of all sparsity metadata, which tflite-runtime
+                never gives back.
         """
         outputs = self.run_all(inputs, first_ran=first_ran)
-        if not quantised.is_quantised(self.interpreter):
+        if floats or not quantised.is_quantised(self.interpreter):
             return outputs, parity.compare(outputs, golden)
 
         def stock(name: str) -> list[Any]:
@@ -134,13 +154,16 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
     path_of_model = wire.text(message, "model")
     model = Model(runtime, path_of_model, backend, threads, delegate)
     report = backends.read_report(report_path) if backend == wire.CSR and report_path else None
+    lean = bool(message.get("lean"))
+    if lean:
+        model.give_back_file()
     model.set_inputs([array[0] for array in inputs])
     started_ns = time.perf_counter_ns()
     model.interpreter.invoke()
     first_ms = (time.perf_counter_ns() - started_ns) / 1e6
 
     outputs, verdict = model.verdict(
-        inputs, golden, backend, lambda name: Model(runtime, path_of_model, name, threads), first_ran=True
+        inputs, golden, backend, lambda name: Model(runtime, path_of_model, name, threads), first_ran=True, floats=lean
     )
     path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
     if twin == path_of_model and path is None:
@@ -191,7 +214,8 @@ def _delegate(message: wire.Message) -> backends.Delegate | None:
     found, report_path = message.get("delegate"), message.get("report")
     if found is None:
         return None
-    return backends.Delegate(found["library"], {**found["options"], **({"report": report_path} if report_path else {})})
+    options = {**found["options"], **({"report": report_path} if report_path else {})}
+    return backends.Delegate(found["library"], options, alone=bool(message.get("lean")))
 
 
 def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:

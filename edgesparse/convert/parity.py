@@ -34,11 +34,24 @@ DEADLINE_S = 120.0
 
 @dataclass(frozen=True)
 class Check:
-    """One file to hold against its golden outputs; paths are relative to the bundle."""
+    """One file to hold against its golden outputs.
+
+    Args:
+        variant: of whom it is.
+        file, golden: relative to the bundle.
+        backends: to check it under; all of `checked_backends` where none is named.
+        lean: a file of floats, in as little memory as can be: each backend in a worker of its own, which sees to it.
+    """
 
     variant: str
     file: str
     golden: str
+    backends: tuple[str, ...] = ()
+    lean: bool = False
+
+    def pairs(self) -> list[tuple[Check, str]]:
+        """This check under each of its backends."""
+        return [(self, backend) for backend in self.backends or checked_backends()]
 
 
 def installed_runtimes() -> list[str]:
@@ -126,8 +139,9 @@ async def _in_workers(
 
 
 async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
-    """One worker for all files; after a crash or hang a fresh one, in which that file gets a second try of its own."""
-    waiting = [(check, backend) for check in checks for backend in checked_backends()]
+    """One worker for all files; after a crash or hang a fresh one, in which that file gets a second try of its own, and
+    after each lean check too."""
+    waiting = [pair for check in checks for pair in check.pairs()]
     rows: list[HostParity] = []
     while waiting:
         fresh = True
@@ -148,6 +162,8 @@ async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequenc
                     waiting.pop(0)
                     rows.append(_row(check, runtime, answer["runtime"]["version"], backend, answer["parity"]))
                 fresh = False
+                if check.lean:
+                    break
     return rows
 
 
@@ -155,9 +171,9 @@ def _load(directory: Path, inputs: str, check: Check, runtime: str, backend: str
     paths = {"model": check.file, "inputs": inputs, "golden": check.golden}
     absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
     message = {"type": "load", **absolute, "twin": None, "backend": backend, "threads": 1, "runtime": runtime}
-    return (
-        message if backend != CSR else {**message, "delegate": {"library": str(kernels.library_path()), "options": {}}}
-    )
+    if backend == CSR:
+        message["delegate"] = {"library": str(kernels.library_path()), "options": {}}
+    return {**message, "lean": check.lean}
 
 
 def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
@@ -166,7 +182,7 @@ def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> l
     rows = []
     for check in checks:
         golden = load_arrays(str(directory / check.golden))
-        for backend in checked_backends():
+        for _, backend in check.pairs():
             delegate = backends.Delegate(str(kernels.library_path())) if backend == CSR else None
             try:
                 with warnings.catch_warnings():

@@ -20,16 +20,27 @@ _SAYS = {"wrong": "computes wrong values", "fails": "does not start"}
 
 def forewarnings(bundle: Bundle) -> list[str]:
     """A sentence for each pruned variant and runtime that XNNPACK will fail on an ARM64 board, though the file passed
-    the gate here: what happens, why, and the cure. None where all is well, as it mostly is."""
+    the gate here: what happens, why, and the cure; and for each variant that the gate did not run under XNNPACK itself.
+    None where all is well, as it mostly is."""
     board, found = load_type(_ARM64), []
     for variant in bundle.manifest.variants:
         if variant.recipe is None:
             continue
+        if _only_twin_ran(variant):
+            found.append(
+                f"{variant.name} was checked under XNNPACK by its twin, the same weights stored dense: with the file "
+                "itself XNNPACK takes over three times the model's memory. `edgesparse deploy` checks that on the board"
+            )
         model = read_model(bundle.file(variant.file))
         for runtime in RUNTIMES:
             if _passed(variant, runtime) and (trouble := _trouble(model, board, runtime)):
                 found.append(f"{variant.name} on an ARM64 board, under {runtime}'s XNNPACK, {trouble}")
     return found
+
+
+def _only_twin_ran(variant: Variant) -> bool:
+    ran = {row.file for row in variant.host_parity if row.backend == "xnnpack"}
+    return bool(ran) and variant.file.path not in ran
 
 
 def _passed(variant: Variant, runtime: str) -> bool:

@@ -28,6 +28,11 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
     # Arrays may still look at it: it is closed when the last of them goes.
 
 
+def leave_memory(content: mmap.mmap) -> None:
+    """Take out of this process's memory what has been read of a mapped file; it comes back when it is read again."""
+    content.madvise(mmap.MADV_DONTNEED)
+
+
 def write_zeros(
     copy: Path, content: mmap.mmap, graph: FlatModel, weight: Weight, pattern: Pattern, sparsity: float | None
 ) -> None:
@@ -53,4 +58,4 @@ def write_zeros(
             some = slice(first, first + step)
             pruned: Array = np.where(keeps[some], flat[some], flat.dtype.type(0))
             os.pwrite(file.fileno(), pruned.tobytes(), start + first * values.itemsize)
-    content.madvise(mmap.MADV_DONTNEED)  # what has been read need not stay in memory
+    leave_memory(content)

@@ -15,7 +15,7 @@ from edgesparse.convert.packing import pack, write
 from edgesparse.errors import ModelError
 from edgesparse.patterns import parse_pattern
 from edgesparse.recipe import Recipe
-from edgesparse.sparsify.pruning import mapped, write_zeros
+from edgesparse.sparsify.pruning import leave_memory, mapped, write_zeros
 from edgesparse.sparsify.storing import Rewriter, choose_encoding
 from edgesparse.sparsify.weights import Weight, find_weights
 
@@ -115,6 +115,7 @@ def write_pruned(
             if not encoding.dense:
                 rewriter.store_sparse(weight, values, encoding)
             wishes[weight.name] = Wish(str(pattern), encoding.reason)
+            leave_memory(content)
         if rewriter.changed:
             write(pack(rewriter.finish()), directory / sparse, model)
         else:
