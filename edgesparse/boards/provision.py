@@ -1,7 +1,8 @@
 """A Python and a TFLite runtime on the board: the board's own where it has them, wheels from the host where it has not.
 
 The board needs no internet and no pip: wheels are fetched on the host, pushed as files and unpacked by the board's own
-Python into `runtimes/<hash of the wheels>/`, beside whatever is there.
+Python into `runtimes/<hash of the wheels>/`, beside whatever is there. A board that has both fetches them itself: the
+very ones that the host has chosen, or those that it chooses where the host cannot see the package index.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from edgesparse.agent.leftovers import writer
 from edgesparse.boards.facts import BoardFacts, Interpreter, parse_facts, probe
+from edgesparse.boards.fetching import can_fetch, fetch_newest, fetch_same
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.transport import LinkLost, Transport, missing
-from edgesparse.boards.wheels import NUMPY_1, REQUIREMENTS, NoWheel, fetch_wheels
-from edgesparse.errors import BoardError, UsageError
+from edgesparse.boards.wheels import NUMPY_1, REQUIREMENTS, IndexUnseen, NoWheel, fetch_wheels, wheelhouse
+from edgesparse.errors import BoardError
 from edgesparse.files import sha256_of
 
 __all__ = [
@@ -31,17 +32,14 @@ __all__ = [
     "RuntimePlan",
     "choose_python",
     "ensure_runtime",
-    "list_runtimes",
     "parse_facts",
     "plan_runtime",
     "probe",
-    "remove_runtime",
 ]
 
 PYTHON_MIN = (3, 9)
 IMPORT_S = 120.0
 UNPACK_S = 600.0
-FETCH_S = 300.0
 _NUMPY_MIN = (1, 23)
 
 # Imports what it is told to, one by one, and says in one JSON line which version each has, or null.
@@ -90,45 +88,6 @@ finally:
         os.remove(wheel)
 """
 )
-# stdin: the SHA-256s of wheels; arguments: where each goes, pins. Ends with 0 once all are there and are those.
-_FETCH = (
-    inspect.getsource(writer)
-    + """
-import hashlib, json, os, shutil, subprocess, sys, tempfile
-places, pins = json.loads(sys.argv[1]), sys.argv[2:]
-parent = os.path.dirname(next(iter(places.values())))
-os.umask(0o77)
-if not os.path.isdir(parent):
-    os.makedirs(parent)
-part = tempfile.mkdtemp(prefix=".part-%s-" % writer(), dir=parent)
-try:
-    subprocess.check_call(
-        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "0", "--timeout", "5",
-         "download", "--no-deps", "--only-binary", ":all:", "--dest", part] + pins, stdout=sys.stderr)
-    for line in sys.stdin:
-        want, name = line.split()
-        with open(os.path.join(part, name), "rb") as file:
-            if hashlib.sha256(file.read()).hexdigest() != want:
-                sys.exit("%s is another one there" % name)
-    for name, place in places.items():
-        os.rename(os.path.join(part, name), place)
-finally:
-    shutil.rmtree(part, ignore_errors=True)
-"""
-)
-# $1: the directory. A line for each environment: its name, kilobytes, its packages.
-_LIST_RUNTIMES = r"""
-for each in "$1"/*/; do
-  [ -d "$each" ] || continue
-  name=${each%/}
-  printf '%s %s' "${name##*/}" "$(du -sk "$each" | cut -f 1)"
-  for info in "$each"*.dist-info; do
-    info=${info##*/}
-    [ "$info" = '*.dist-info' ] || printf ' %s' "${info%.dist-info}"
-  done
-  echo
-done
-"""
 _MODULES = {
     "numpy": "numpy",
     "psutil": "psutil",
@@ -197,6 +156,9 @@ class RuntimePlan:
         wheels: files on this machine that go into the directory; empty where it is there.
         needed_bytes: what that takes on the board.
         refused: runtimes that were preferred, and why there is nothing of them for this board.
+        left_to_board: where this machine cannot see the package index, runtimes for the board to choose from, the first
+            that it finds, and the requirements of each; what comes of it is known once it is there.
+        unseen: why this machine cannot.
     """
 
     runtime: RuntimeEnv
@@ -204,6 +166,8 @@ class RuntimePlan:
     wheels: list[Path] = field(default_factory=list)
     needed_bytes: int = 0
     refused: list[str] = field(default_factory=list)
+    left_to_board: dict[str, list[str]] = field(default_factory=dict)
+    unseen: str = ""
 
 
 def plan_runtime(
@@ -229,14 +193,29 @@ def plan_runtime(
         if name in own and not _wanted(name, own):
             return RuntimePlan(RuntimeEnv(python.path, [], name, own[name]))
     refused: list[str] = []
-    for name in board.type.runtimes:
+    names = list(board.type.runtimes)
+    for place, name in enumerate(names):
+        wanted = _wanted(name, own)
+        if not wheelhouse(wanted, facts, python, cache).is_dir() and (
+            known := _chosen_before(transport, python, wanted)
+        ):
+            return RuntimePlan(known, known.pythonpath[0], refused=refused)
         try:
-            wheels = fetch_wheels(_wanted(name, own), facts, python, board, progress, cache)
+            wheels = fetch_wheels(wanted, facts, python, board, progress, cache)
         except NoWheel as error:
             refused.append(f"{name}: nothing for {error}")
             continue
+        except IndexUnseen as error:
+            if not can_fetch(transport, python):
+                raise
+            left = {each: _wanted(each, own) for each in names[place:]}
+            return RuntimePlan(RuntimeEnv(python.path, [], name, ""), None, [], 0, refused, left, error.message)
         return _plan_wheels(transport, python, name, wheels, refused)
-    raise BoardError(
+    raise _nothing_for(board, facts, python, refused)
+
+
+def _nothing_for(board: Board, facts: BoardFacts, python: Interpreter, refused: list[str]) -> BoardError:
+    return BoardError(
         f"There is no TFLite runtime for {board.name}: {facts.arch}, Python {python.short_version}, {facts.libc} "
         f"({'; '.join(refused)}).",
         hint=_WHAT_EXISTS,
@@ -261,6 +240,8 @@ def ensure_runtime(
         BoardError: there are no wheels for this board, no space, or they do not work there.
     """
     plan = plan_runtime(transport, board, facts, python, progress, cache=cache)
+    if plan.left_to_board:
+        return _let_it_choose(transport, board, facts, python, plan, progress)
     if plan.directory is None:
         _remember(transport, python)
     elif plan.wheels:
@@ -272,15 +253,77 @@ def _plan_wheels(
     transport: Transport, python: Interpreter, name: str, wheels: list[Path], refused: list[str]
 ) -> RuntimePlan:
     """They stay where they are already: the directory is named by what is in it."""
-    lock = hashlib.sha256("".join(f"{wheel.name} {sha256_of(wheel)}\n" for wheel in wheels).encode()).hexdigest()[:16]
-    directory = f"{transport.home}/runtimes/{lock}"
-    prefix = name.replace("-", "_") + "-"
-    version = next((wheel.name.split("-")[1] for wheel in wheels if wheel.name.startswith(prefix)), None)
-    runtime = RuntimeEnv(python.path, [directory], name, version or python.modules.get(name, "unknown"))
+    runtime = _locked(transport, python, name, {wheel.name: sha256_of(wheel) for wheel in wheels})
+    (directory,) = runtime.pythonpath
     if not missing(transport, [directory]):
         return RuntimePlan(runtime, directory, refused=refused)
     needed_bytes = sum(wheel.stat().st_size + _unpacked_bytes(wheel) for wheel in wheels)
     return RuntimePlan(runtime, directory, wheels, needed_bytes, refused)
+
+
+def _locked(transport: Transport, python: Interpreter, name: str, wheels: dict[str, str]) -> RuntimeEnv:
+    """The environment of these wheels, by name and SHA-256, whether it is there or not."""
+    lock = hashlib.sha256("".join(f"{wheel} {wheels[wheel]}\n" for wheel in sorted(wheels)).encode()).hexdigest()[:16]
+    start = name.replace("-", "_") + "-"
+    version = next((wheel.split("-")[1] for wheel in wheels if wheel.startswith(start)), None)
+    directory = f"{transport.home}/runtimes/{lock}"
+    return RuntimeEnv(python.path, [directory], name, version or python.modules.get(name, "unknown"))
+
+
+def _let_it_choose(
+    transport: Transport,
+    board: Board,
+    facts: BoardFacts,
+    python: Interpreter,
+    plan: RuntimePlan,
+    progress: Callable[[str], None],
+) -> RuntimeEnv:
+    """Have the board's own pip fetch what it finds, and unpack that."""
+    refused = list(plan.refused)
+    for name, wanted in plan.left_to_board.items():
+        progress(
+            f"{board.name} fetches {', '.join(wanted)} over its own network: this machine cannot see the package index"
+        )
+        prefix = f"{transport.home}/runtimes/fetched-{_key(python, wanted)}-"
+        try:
+            wheels = fetch_newest(transport, python, wanted, prefix, board.name)
+        except NoWheel as error:
+            refused.append(f"{name}: nothing for {error}")
+            continue
+        except LinkLost:
+            raise
+        except BoardError as error:
+            raise BoardError(f"{plan.unseen} {error.message}", hint=error.hint) from None
+        runtime = _locked(transport, python, name, {wheel.name: wheel.sha256 for wheel in wheels})
+        _unpack(transport, board, python, runtime, [prefix + wheel.name for wheel in wheels], progress)
+        _write(
+            transport, _choice(transport, python, wanted), json.dumps([runtime.pythonpath[0], name, runtime.version])
+        )
+        return runtime
+    raise _nothing_for(board, facts, python, refused)
+
+
+def _chosen_before(transport: Transport, python: Interpreter, wanted: list[str]) -> RuntimeEnv | None:
+    """The environment that the board's own pip chose for these requirements, if it is there still."""
+    if not can_fetch(transport, python) or missing(transport, [_choice(transport, python, wanted)]):
+        return None
+    done = transport.run(["cat", _choice(transport, python, wanted)], timeout_s=IMPORT_S)
+    try:
+        directory, name, version = map(str, json.loads(done.stdout))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if missing(transport, [directory]):
+        return None
+    return RuntimeEnv(python.path, [directory], name, version)
+
+
+def _choice(transport: Transport, python: Interpreter, wanted: list[str]) -> str:
+    """The file that says which wheels the board's own pip chose for these requirements."""
+    return f"{transport.home}/runtimes/chosen-{_key(python, wanted)}"
+
+
+def _key(python: Interpreter, wanted: list[str]) -> str:
+    return hashlib.sha256(json.dumps([python.path, python.version, wanted]).encode()).hexdigest()[:16]
 
 
 def _provide(
@@ -292,7 +335,7 @@ def _provide(
     progress: Callable[[str], None],
 ) -> None:
     """Have the wheels unpacked in the board's store."""
-    directory, name = str(plan.directory), plan.runtime.name
+    directory = str(plan.directory)
     if facts.disk_free_bytes is not None and plan.needed_bytes > facts.disk_free_bytes:
         raise BoardError(
             f"The disk of {board.name} is full: the runtime needs {plan.needed_bytes / 1e6:.0f} MB in {directory}, "
@@ -300,9 +343,22 @@ def _provide(
             hint="Free some space there, or give the board another `home` in the inventory.",
         )
     remote = [f"{directory}-{wheel.name}" for wheel in plan.wheels]
-    if not _fetched_there(transport, python, plan.wheels, remote, progress, board.name):
+    if not fetch_same(transport, python, plan.wheels, f"{directory}-", progress, board.name):
         progress(f"putting {', '.join(wheel.name.split('-')[0] for wheel in plan.wheels)} onto {board.name}")
         transport.put(list(zip(plan.wheels, remote, strict=True)), lambda count: None)
+    _unpack(transport, board, python, plan.runtime, remote, progress)
+
+
+def _unpack(
+    transport: Transport,
+    board: Board,
+    python: Interpreter,
+    runtime: RuntimeEnv,
+    remote: list[str],
+    progress: Callable[[str], None],
+) -> None:
+    """Make an environment of wheels that are in the board's store, and try it; the wheels go."""
+    (directory,), name = runtime.pythonpath, runtime.name
     progress(f"unpacking them there, under {python.path}")
     modules = {each: _MODULES[each] for each in ("numpy", "psutil", name)}
     command = [python.path, "-c", _UNPACK, directory, _TRY_IMPORTS, json.dumps(modules), *remote]
@@ -316,61 +372,10 @@ def _provide(
                 hint="Free some space there, or give the board another `home` in the inventory.",
             )
         raise BoardError(
-            f"{name} {plan.runtime.version} does not work on {board.name} under {python}: "
+            f"{name} {runtime.version} does not work on {board.name} under {python}: "
             f"{(said or ['it gave no reason'])[-1]}",
             hint=f"Use another Python there: name it as `python` of [boards.{board.name}] in the inventory.",
         )
-
-
-def _fetched_there(
-    transport: Transport,
-    python: Interpreter,
-    wheels: list[Path],
-    remote: list[str],
-    progress: Callable[[str], None],
-    where: str,
-) -> bool:
-    """Have the board fetch the very same wheels over its own network, which is often faster than the link. False where
-    it has no pip or no network, or gets others; then nothing of it stays there."""
-    if "pip" not in python.modules or transport.is_here:
-        return False
-    pins = ["==".join(wheel.name.split("-")[:2]) for wheel in wheels]
-    progress(f"{where} fetches {', '.join(pins)}, if its network lets it")
-    sums = "".join(f"{sha256_of(wheel)}  {wheel.name}\n" for wheel in wheels)
-    command = [python.path, "-c", _FETCH, json.dumps(dict(zip([w.name for w in wheels], remote, strict=True))), *pins]
-    try:
-        done = transport.run(command, input=sums.encode(), timeout_s=FETCH_S)
-    except LinkLost:
-        raise
-    except BoardError:  # it took too long
-        return False
-    return done.returncode == 0
-
-
-def list_runtimes(transport: Transport) -> list[dict[str, Any]]:
-    """The environments in the board's store: name (the hash of their wheels), bytes, what is in them."""
-    done = transport.run(["sh", "-c", _LIST_RUNTIMES, "sh", f"{transport.home}/runtimes"], timeout_s=IMPORT_S)
-    found = []
-    for line in done.stdout.decode(errors="replace").splitlines():
-        name, _, rest = line.partition(" ")
-        kilobytes, *packages = rest.split() or [""]
-        if kilobytes.isdecimal():  # else its name has a space in it, and nothing of ours has
-            found.append({"name": name, "bytes": int(kilobytes) * 1024, "packages": packages})
-    return found
-
-
-def remove_runtime(transport: Transport, name: str) -> None:
-    """Remove one of them.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
-    names = [each["name"] for each in list_runtimes(transport)]
-    if name not in names:
-        raise UsageError(
-            f"There is no runtime {name!r} on the board.", hint=f"There are: {', '.join(names) or 'none'}."
-        )
-    transport.run(["rm", "-rf", "--", f"{transport.home}/runtimes/{name}"], timeout_s=UNPACK_S)
 
 
 def _unpacked_bytes(wheel: Path) -> int:
@@ -401,9 +406,13 @@ def _record(transport: Transport, python: Interpreter) -> str:
 
 
 def _remember(transport: Transport, python: Interpreter) -> None:
-    script = 'umask 077; mkdir -p "${1%/*}" && : > "$1"'
-    # Where it cannot be written, the next time takes a second longer.
-    transport.run(["sh", "-c", script, "sh", _record(transport, python)], timeout_s=IMPORT_S)
+    _write(transport, _record(transport, python), "")
+
+
+def _write(transport: Transport, path: str, content: str) -> None:
+    """A file that saves time; where it cannot be written, the next time takes longer."""
+    script = 'umask 077; mkdir -p "${1%/*}" && cat > "$1.part" && mv "$1.part" "$1"'
+    transport.run(["sh", "-c", script, "sh", path], input=content.encode(), timeout_s=IMPORT_S)
 
 
 def _imports(stdout: bytes) -> dict[str, str | None]:

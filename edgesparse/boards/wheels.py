@@ -32,6 +32,21 @@ class NoWheel(Exception):
     """The index has no wheel for one of the requirements; says which."""
 
 
+class IndexUnseen(BoardError):
+    """The package index cannot be reached from this machine."""
+
+
+def wheelhouse(requirements: list[str], facts: BoardFacts, python: Interpreter, cache: Path | None = None) -> Path:
+    """The directory for the wheels that meet the requirements on such a board, once they are fetched.
+
+    Args:
+        cache: as of `fetch_wheels`.
+    """
+    wanted = "\n".join([*requirements, facts.arch, facts.libc, python.short_version])
+    kept = cache or platformdirs.user_cache_path("edgesparse")
+    return kept / "wheels" / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+
+
 def fetch_wheels(
     requirements: list[str],
     facts: BoardFacts,
@@ -46,14 +61,9 @@ def fetch_wheels(
         cache: where they are kept; the user's cache directory where None.
 
     Raises:
-        NoWheel: there is none for this board. BoardError: they cannot be fetched.
+        NoWheel: there is none for this board. IndexUnseen: they cannot be fetched.
     """
-    wanted = "\n".join([*requirements, facts.arch, facts.libc, python.short_version])
-    directory = (
-        (cache or platformdirs.user_cache_path("edgesparse"))
-        / "wheels"
-        / hashlib.sha256(wanted.encode()).hexdigest()[:16]
-    )
+    directory = wheelhouse(requirements, facts, python, cache)
     if not directory.is_dir():
         progress(f"fetching {', '.join(requirements)} for {facts.arch}, Python {python.short_version}, {facts.libc}")
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +84,7 @@ def _download(requirements: list[str], facts: BoardFacts, python: Interpreter, b
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_S, check=False)
     except subprocess.TimeoutExpired:
-        raise BoardError(
+        raise IndexUnseen(
             f"The wheels for {board.name} were not fetched within {DOWNLOAD_S:g} s.",
             hint="Is the network slow? Try again.",
         ) from None
@@ -85,7 +95,7 @@ def _download(requirements: list[str], facts: BoardFacts, python: Interpreter, b
     # Without a network nothing is found either, but pip warns of its retries before.
     if missing and "Retrying" not in done.stderr:
         raise NoWheel(missing[0].rpartition(" for ")[2])
-    raise BoardError(
+    raise IndexUnseen(
         f"The wheels for {board.name} could not be fetched: "
         f"{(errors or [done.stderr.strip() or 'pip said nothing'])[-1]}",
         hint="This machine needs access to PyPI, or the board numpy, psutil and a TFLite runtime of its own.",

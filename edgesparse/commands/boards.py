@@ -138,7 +138,8 @@ def boards_setup(
     """Make a board ready: a Python with a TFLite runtime, from its own network or pushed from here."""
     from edgesparse import console
     from edgesparse.boards.inventory import resolve
-    from edgesparse.boards.provision import list_runtimes, plan_runtime, remove_runtime
+    from edgesparse.boards.provision import plan_runtime
+    from edgesparse.boards.runtimes import list_runtimes, remove_runtime
     from edgesparse.boards.session import BoardSession
     from edgesparse.report.board_facts import plan_dict, plan_lines, runtimes_table
 

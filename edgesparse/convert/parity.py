@@ -170,10 +170,9 @@ async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequenc
 def _load(directory: Path, inputs: str, check: Check, runtime: str, backend: str) -> dict[str, Any]:
     paths = {"model": check.file, "inputs": inputs, "golden": check.golden}
     absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
-    message: dict[str, Any] = {"type": "load", **absolute, "twin": None, "backend": backend, "threads": 1, "runtime": runtime}
-    if backend == CSR:
-        message["delegate"] = {"library": str(kernels.library_path()), "options": {}}
-    return {**message, "lean": check.lean}
+    message = {"type": "load", **absolute, "twin": None, "backend": backend, "threads": 1, "runtime": runtime}
+    delegate = {"delegate": {"library": str(kernels.library_path()), "options": {}}} if backend == CSR else {}
+    return {**message, **delegate, "lean": check.lean}
 
 
 def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:

@@ -46,6 +46,9 @@ def plan_lines(name: str, plan: RuntimePlan) -> list[str]:
     """What `setup` would do, in sentences."""
     runtime = plan.runtime
     lines = [f"{each} (so the next one is taken)" for each in plan.refused]
+    if plan.left_to_board:
+        wanted = next(iter(plan.left_to_board.values()))
+        return [*lines, f"{plan.unseen} {name} would fetch {', '.join(wanted)} over its own network, if it has one."]
     if plan.directory is None:
         return [*lines, f"{runtime.python} on {name} has {runtime.name} {runtime.version}: nothing to do."]
     if not plan.wheels:
@@ -67,6 +70,7 @@ def plan_dict(plan: RuntimePlan) -> dict[str, Any]:
         "wheels": [{"name": wheel.name, "bytes": wheel.stat().st_size} for wheel in plan.wheels],
         "needed_bytes": plan.needed_bytes,
         "refused": plan.refused,
+        "left_to_board": plan.left_to_board,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,13 +116,19 @@ def test_the_whole_life_of_a_board(sshd: Sshd, inventory: Path) -> None:
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What this machine's pip finds for this machine's Python."""
+def wheels(tmp_path: Path) -> Path:
+    """Wheels for this machine's Python."""
     cpython = f"cp3{sys.version_info.minor}"
     for distribution in ("ai_edge_litert-2.3.0", "numpy-2.2.6", "psutil-7.0.0"):
         add_wheel(tmp_path / "index", f"{distribution}-{cpython}-{cpython}-manylinux_2_17_x86_64")
-    use_index(tmp_path / "index", monkeypatch)
     return tmp_path / "index"
+
+
+@pytest.fixture
+def index(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What this machine's pip finds."""
+    use_index(wheels, monkeypatch)
+    return wheels
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +180,66 @@ def test_a_board_with_a_network_fetches_its_wheels_itself(
     assert ("putting ai_edge_litert" in done.stderr) is damaged
     assert not list((sshd.board_home / "runtimes").rglob("evil.py"))
     assert list((sshd.board_home / "runtimes").glob(".part-*")) == []
+
+
+@pytest.fixture
+def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's pip sees no package index; whoever is reached over SSH has an environment of its own."""
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+
+
+def add_board_with_pip(sshd: Sshd, venv: Path, settings: str) -> None:
+    assert cli("add", "loop", "--host", sshd.host, "--python", str(venv / "bin/python")).returncode == 0
+    (venv / "pip.conf").write_text(f"[global]\n{settings}\n")
+
+
+@pytest.mark.usefixtures("no_index")
+def test_a_board_with_a_network_serves_a_machine_without_one(sshd: Sshd, venv: Path, wheels: Path) -> None:
+    add_board_with_pip(sshd, venv, f"no-index = true\nfind-links = {wheels}")
+    planned = cli("setup", "loop", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert re.search(r"loop would fetch ai-edge-litert>=.* over its own network", " ".join(planned.stdout.split()))
+    assert json.loads(cli("setup", "loop", "--dry-run", "--json").stdout)["left_to_board"].keys() >= {"ai-edge-litert"}
+    assert not (sshd.board_home / "runtimes").exists()
+
+    done = cli("setup", "loop")
+    assert done.returncode == 0, done.stderr
+    assert "this machine cannot see the package index" in " ".join(done.stderr.split())
+    assert "loop is ready: ai-edge-litert 2.3.0" in done.stderr
+    (runtime,) = json.loads(cli("setup", "loop", "--list", "--json").stdout)
+    assert {package.partition("-")[0] for package in runtime["packages"]} == {"ai_edge_litert", "numpy", "psutil"}
+    kept = [path.name for path in (sshd.board_home / "runtimes").iterdir() if path.name != runtime["name"]]
+    assert len(kept) == 1 and kept[0].startswith("chosen-")
+
+    # The second time neither asks an index; once it is removed, the board is asked again.
+    (venv / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /nowhere\n")
+    again = cli("setup", "loop")
+    assert again.returncode == 0 and "fetch" not in again.stderr, again.stderr
+    assert "nothing to do" in cli("setup", "loop", "--dry-run").stdout
+    assert cli("setup", "loop", "--remove", runtime["name"]).returncode == 0
+    assert cli("setup", "loop").returncode == 4
+
+
+@pytest.mark.usefixtures("no_index")
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("index-url = http://127.0.0.1:9/simple", "could not be fetched.* loop could not fetch them either"),
+        (
+            "no-index = true\nfind-links = /nowhere",
+            "There is no TFLite runtime for loop: .*ai-edge-litert: nothing for ai-edge-litert",
+        ),
+    ],
+    ids=["no network there either", "no wheel for it"],
+)
+def test_neither_has_what_is_needed(sshd: Sshd, venv: Path, settings: str, says: str) -> None:
+    add_board_with_pip(sshd, venv, settings)
+    done = cli("setup", "loop")
+    assert done.returncode == 4
+    assert re.search(says, " ".join(done.stderr.split())), done.stderr
+    assert not list((sshd.board_home / "runtimes").glob("*"))

@@ -18,8 +18,8 @@ from edgesparse.boards.answers import check_answer
 from edgesparse.boards.facts import BoardFacts, parse_facts
 from edgesparse.boards.following import Following
 from edgesparse.boards.inventory import resolve
-from edgesparse.boards.provision import list_runtimes
 from edgesparse.boards.putting import put_files
+from edgesparse.boards.runtimes import list_runtimes
 from edgesparse.boards.session import BoardSession
 from edgesparse.boards.transport import Completed, LineStream, LinkLost
 from edgesparse.errors import BoardError

@@ -3,6 +3,8 @@ it is quicker again."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from edgesparse.boards import reach
 from edgesparse.boards.agent_link import AgentLink
 from edgesparse.boards.facts import BoardFacts, Interpreter, probe
 from edgesparse.boards.inventory import Board, resolve
-from edgesparse.boards.provision import list_runtimes
+from edgesparse.boards.runtimes import list_runtimes
 from edgesparse.boards.session import BoardSession
 from edgesparse.boards.ssh import SshTransport
 from edgesparse.boards.transport import Unreachable, missing
@@ -144,7 +146,7 @@ def test_a_login_that_is_never_answered(board: Board, sshd: Sshd, monkeypatch: p
         ("ssh._COMMAND_S", lambda transport, board: transport.home, "sh did not end within 1 s"),
         ("transport._MISSING_S", lambda transport, board: missing(transport, ["/x"]), "sh did not end within 1 s"),
         ("facts.PROBE_S", probe, "sh did not end within 1 s"),
-        ("provision.IMPORT_S", lambda transport, board: list_runtimes(transport), "sh did not end within 1 s"),
+        ("runtimes.LIST_S", lambda transport, board: list_runtimes(transport), "sh did not end within 1 s"),
         (
             "putting.READY_S",
             lambda transport, board: transport.put([(Path(__file__), "/nowhere/file")], print),
@@ -182,6 +184,14 @@ def make_hang(python: Path, words: str) -> None:
 def let_go(python: Path) -> None:
     """Have it get on again."""
     next(python.parent.parent.glob("lib/python3*/site-packages/hangs.pth")).unlink()
+
+
+def end_all(python: Path) -> None:
+    """End what runs under it, as a cut of the power ends what hangs on a board."""
+    for process in psutil.process_iter(["cmdline"]):
+        if process.info["cmdline"] and process.info["cmdline"][0] == str(python):
+            process.kill()
+            psutil.wait_procs([process])
 
 
 @pytest.fixture
@@ -233,13 +243,33 @@ def test_unpacking_that_never_ends_leaves_no_half_runtime(
         _ = session.runtime
     let_go(bare)
     assert [path.name[:6] for path in runtimes.iterdir() if path.is_dir()] == [".part-"]
-    for process in psutil.process_iter(["cmdline"]):  # as with the power of a board that hangs
-        if process.info["cmdline"] and process.info["cmdline"][0] == str(bare):
-            process.kill()
-            psutil.wait_procs([process])
+    end_all(bare)
     with BoardSession(its_own, reach) as session:
         (directory,) = session.runtime.pythonpath
     assert [path.name for path in runtimes.iterdir()] == [Path(directory).name]
+
+
+def test_a_pip_that_never_ends(board: Board, bare: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheels come over the link then; where they cannot, that is said."""
+    subprocess.run([bare, "-m", "ensurepip"], check=True, capture_output=True)
+    make_hang(bare, " -m pip ")
+    its_own = replace(board, python=str(bare))
+    monkeypatch.setattr("edgesparse.boards.fetching.FETCH_S", 3.0)
+    said: list[str] = []
+    with BoardSession(its_own, reach, said.append) as session:
+        (directory,) = session.runtime.pythonpath
+    assert [line.split()[0] for line in said if "ai_edge_litert" in line] == ["loop", "putting"]
+    shutil.rmtree(directory)
+    shutil.rmtree(Path(os.environ["HOME"]) / ".cache")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with (
+        BoardSession(its_own, reach) as session,
+        pytest.raises(BoardError, match=r"could not be fetched: .* did not end within 3 s on loop"),
+    ):
+        _ = session.runtime
+    end_all(bare)
 
 
 def test_an_index_that_never_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
