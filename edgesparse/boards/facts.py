@@ -52,7 +52,7 @@ echo "kernel $(uname -r)"
 echo "hostname $(uname -n)"
 echo "libc $(getconf GNU_LIBC_VERSION 2>/dev/null || ldd --version 2>&1 | head -n 1)"
 echo "system $(. /etc/os-release 2>/dev/null; echo "$PRETTY_NAME")"
-model=$(tr -d '\\000' </proc/device-tree/model 2>/dev/null || cat /sys/devices/virtual/dmi/id/product_name 2>/dev/null)
+model=$(tr -d '\\000' 2>/dev/null </proc/device-tree/model || cat /sys/devices/virtual/dmi/id/product_name 2>/dev/null)
 echo "model $model"
 while read -r key value _; do [ "$key" = MemTotal: ] && echo "memory_kb $value"; done </proc/meminfo
 echo "bits $(getconf LONG_BIT 2>/dev/null)"
@@ -166,6 +166,15 @@ def probe(transport: Transport, board: Board) -> BoardFacts:
     Raises:
         BoardError: it does not answer as a Linux machine does. LinkLost: the link broke.
     """
+    return parse_facts(ask(transport, board))
+
+
+def ask(transport: Transport, board: Board) -> str:
+    """What a board says of itself, for `parse_facts`.
+
+    Raises:
+        As `probe`.
+    """
     names = [board.python] if board.python else _PYTHONS
     script = f"about={shlex.quote(_ABOUT_PYTHON)}\n{_SCRIPT}"
     done = transport.run(["sh", "-c", script, "sh", transport.home, *names], timeout_s=PROBE_S)
@@ -176,7 +185,7 @@ def probe(transport: Transport, board: Board) -> BoardFacts:
             f"{board.name} does not answer as a Linux machine with a POSIX shell does; it said: {said}",
             hint="Log in there and see what `sh -c 'uname -a'` says.",
         )
-    return parse_facts(output)
+    return output
 
 
 def parse_facts(output: str) -> BoardFacts:

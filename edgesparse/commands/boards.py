@@ -111,13 +111,25 @@ def boards_remove(
 
 @app.command("probe")
 def boards_probe(
-    name: Name = "local", host: Host = None, accept_new_host_key: NewHostKey = False, as_json: AsJson = False
+    name: Name = "local",
+    host: Host = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print what the board says, as it says it: for a bug report.")
+    ] = False,
+    accept_new_host_key: NewHostKey = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask a board what it is and has, and which board type fits."""
     from edgesparse import console
+    from edgesparse.boards.facts import ask
     from edgesparse.boards.inventory import resolve
+    from edgesparse.boards.session import BoardSession
     from edgesparse.report.board_facts import facts_table
 
+    if raw:
+        with BoardSession(resolve(name, host=host), reach(accept_new_host_key), console.say) as session:
+            print(ask(session.transport, session.board), end="")
+        return
     facts, fit = _look(resolve(name, host=host), accept_new_host_key)
     if as_json:
         console.print_json({"version": 1, "board": name, "facts": facts, "fits": fit})

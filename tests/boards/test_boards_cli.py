@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgesparse.boards.editing import add_board, remove_board
+from edgesparse.boards.facts import parse_facts
 from edgesparse.boards.inventory import list_boards, resolve
 from edgesparse.errors import UsageError
 from tests.sshd import Sshd
@@ -98,6 +99,8 @@ def test_the_whole_life_of_a_board(sshd: Sshd, inventory: Path) -> None:
     assert found["facts"]["arch"] == "x86_64"
     assert found["fits"]["type"] == "x86-64"
     assert "fits" in cli("probe", "loop").stdout
+    said = parse_facts(cli("probe", "loop", "--raw").stdout)
+    assert (said.arch, said.pythons[0].path) == (found["facts"]["arch"], found["facts"]["pythons"][0]["path"])
 
     assert "nothing to do" in cli("setup", "loop", "--dry-run").stdout
     assert not (sshd.board_home / "agent").exists()

@@ -1,4 +1,8 @@
-"""What boards say of themselves, as printed by several systems, and the script itself on this one."""
+"""What boards say of themselves, and the script itself on this one.
+
+In data/boards/captured lies what systems have really said (`edgesparse boards probe BOARD --raw`); the files beside it
+are written as boards would say it that were not at hand.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +53,34 @@ def test_a_debian_machine() -> None:
         ],
         systemd="running",
     )
+
+
+CAPTURED = {
+    "ubuntu-20.04-x86_64": ("x86_64", (2, 31), "Ubuntu 20.04 LTS", (3, 8, 2), {"pip"}, "x86-64"),
+    "ubuntu-22.04-x86_64": ("x86_64", (2, 35), "Ubuntu 22.04 LTS", (3, 10, 4), {"pip"}, "x86-64"),
+    "ubuntu-24.04-x86_64": ("x86_64", (2, 39), "Ubuntu 24.04 LTS", (3, 12, 3), {"pip"}, "x86-64"),
+    "debian-12-x86_64": ("x86_64", (2, 36), "Debian GNU/Linux 12 (bookworm)", (3, 11, 2), set(), "x86-64"),
+    "debian-13-x86_64": ("x86_64", (2, 41), "Debian GNU/Linux 13 (trixie)", (3, 13, 5), set(), "x86-64"),
+    "debian-12-aarch64-emulated": (
+        "aarch64", (2, 36), "Debian GNU/Linux 12 (bookworm)", (3, 11, 2), set(), "virt-aarch64",
+    ),
+    "debian-12-armv7l-emulated": (
+        "armv7l", (2, 36), "Debian GNU/Linux 12 (bookworm)", (3, 11, 2), {"numpy", "psutil"}, "virt-armv7",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sample", [path.stem for path in sorted((SAMPLES / "captured").iterdir())])
+def test_what_systems_have_said(sample: str) -> None:
+    arch, glibc, system, python, modules, fits = CAPTURED[sample]
+    found = facts(f"captured/{sample}")
+    assert (found.arch, found.glibc, found.system) == (arch, glibc, system)
+    assert [(each.path, each.version, set(each.modules)) for each in found.pythons] == [
+        ("/usr/bin/python3", python, modules)
+    ]
+    assert found.kernel.startswith("6.") and found.cores == 2 and found.isa and found.hostname
+    assert found.memory_bytes and found.disk_free_bytes and min(found.memory_bytes, found.disk_free_bytes) > 10**9
+    assert fitting_type(found, list_types()).type == fits
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,37 @@ def plan(found: BoardFacts, board_type: str, cache: Path) -> RuntimePlan:
             ["ai_edge_litert-2.3.0-cp311", "numpy-2.2.6-cp311", "psutil-7.0.0-cp36"],
         ),
         (
+            "captured/debian-12-x86_64",
+            "x86-64",
+            "/usr/bin/python3",
+            ["ai_edge_litert-2.3.0-cp311", "numpy-2.2.6-cp311", "psutil-7.0.0-cp36"],
+        ),
+        (
+            "captured/debian-13-x86_64",
+            "x86-64",
+            "/usr/bin/python3",
+            ["ai_edge_litert-2.3.0-cp313", "numpy-2.2.6-cp313", "psutil-7.0.0-cp36"],
+        ),
+        (
+            "captured/ubuntu-22.04-x86_64",
+            "x86-64",
+            "/usr/bin/python3",
+            ["ai_edge_litert-2.3.0-cp310", "numpy-2.2.6-cp310", "psutil-7.0.0-cp36"],
+        ),
+        (
+            "captured/ubuntu-24.04-x86_64",
+            "x86-64",
+            "/usr/bin/python3",
+            ["ai_edge_litert-2.3.0-cp312", "numpy-2.2.6-cp312", "psutil-7.0.0-cp36"],
+        ),
+        (
+            "captured/debian-12-aarch64-emulated",
+            "virt-aarch64",
+            "/usr/bin/python3",
+            ["ai_edge_litert-2.3.0-cp311", "numpy-2.2.6-cp311", "psutil-7.0.0-cp36"],
+        ),
+        ("captured/debian-12-armv7l-emulated", "virt-armv7", "/usr/bin/python3", ["tflite_runtime-2.14.0-cp311"]),
+        (
             "ubuntu-24",
             "x86-64",
             "/usr/bin/python3",
@@ -148,6 +179,7 @@ def test_a_set_of_other_wheels_is_another_directory(tmp_path: Path) -> None:
             slice(9),
             r"Expected Python 3\.10 or .*found /usr/bin/python3 \(3\.6\.9\)",
         ),
+        ("captured/ubuntu-20.04-x86_64", "x86-64", slice(9), r"Expected Python 3\.9 or .* \(3\.8\.2\)"),
         ("alpine", "raspberrypi-32bit", slice(9), "found no Python at all"),
     ],
 )
