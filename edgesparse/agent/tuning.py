@@ -19,17 +19,20 @@ _FILE = "tuned.json"
 _GOVERNORS = "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
 _END_S = 10.0
 # Gets the file of what was before, then each governor's path and what it was. Its stdin ends when the agent does.
+# What it cannot put back, such as that of a core that is off, stays in the file for the next agent.
 _GUARD = """\
 trap '' INT TERM HUP
 cat > /dev/null
 file=$1
 shift
 [ -e "$file" ] || exit 0
+left=
 while [ $# -gt 1 ]; do
-    if [ -w "$1" ]; then echo "$2" > "$1"; else echo "$2" | sudo -n tee "$1" > /dev/null; fi
+    if [ -w "$1" ]; then echo "$2" > "$1"; else echo "$2" | sudo -n tee "$1" > /dev/null; fi ||
+        left="$left${left:+, }\\"$1\\": \\"$2\\""
     shift 2
 done
-rm -f "$file"
+if [ -z "$left" ]; then rm -f "$file"; else echo "{$left}" > "$file.left" && mv "$file.left" "$file"; fi
 """
 
 

@@ -99,6 +99,27 @@ def test_an_agent_that_is_killed_leaves_the_governor_as_it_was(root: Path, by: s
     assert governors(root) == ["schedutil", "ondemand"]
 
 
+def test_a_core_that_is_off_when_the_agent_is_killed_is_put_right_by_the_next(root: Path) -> None:
+    """The guard keeps for it what it cannot put back."""
+    core, away = (root / GOVERNOR.format(0)).parent, root / "off"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(root)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as agent:
+        assert agent.stdout is not None and agent.stdout.readline() == b"set\n"
+        core.rename(away)
+        agent.kill()
+    kept = root / "home/tuned.json"
+    deadline = time.monotonic() + 30
+    while kept.exists() and len(json.loads(kept.read_text())) == 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (root / GOVERNOR.format(1)).read_text().strip() == "ondemand"
+    assert json.loads(kept.read_text()) == {str(root / GOVERNOR.format(0)): "schedutil"}
+    away.rename(core)
+    assert Tuning(root / "home", root).restore() is True
+    assert governors(root) == ["schedutil", "ondemand"]
+
+
 def test_a_guard_has_nothing_to_do_once_it_is_put_back(root: Path) -> None:
     tuning = Tuning(root / "home", root)
     tuning.apply()
