@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, mannwhitneyu, quantile_test, rankdata
 
 from edgesparse import stats
+from edgesparse.agent.order import launch_order
 
 Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 
@@ -22,6 +23,7 @@ RUNS = 3000
 # Noise between launches, as the logarithm of their medians: what a quiet board, a busy one, memory placement that falls
 # into two groups, and a board where now and then something else runs look like.
 NOISES: dict[str, Noise] = {
+    "quiet": lambda rng, size: rng.normal(0, 0.001, size),
     "normal": lambda rng, size: rng.normal(0, 0.01, size),
     "lognormal": lambda rng, size: 0.01 * rng.lognormal(0, 1, size),
     "two groups": lambda rng, size: rng.normal(0, 0.004, size) + 0.05 * (rng.random(size) < 0.3),
@@ -92,26 +94,58 @@ def test_in_a_run_of_many_equal_cells_any_is_called_faster_in_less_than_5_percen
     assert faster <= alone, "each for itself they would be called so more often"
 
 
-@pytest.mark.parametrize("drift", ["wanders", "warms up", "is disturbed for a quarter of the run"])
-@pytest.mark.parametrize("noise", ["normal", "heavy tails", "disturbed"])
-def test_a_board_that_changes_from_launch_to_launch_makes_nothing_faster(noise: str, drift: str) -> None:
+def steps_of(run: str, cells: int, rounds: int) -> NDArray[np.intp]:
+    """At which step of a run each cell is launched in each round: cells x rounds."""
+    steps = np.empty((cells, rounds), np.intp)
+    for number in range(rounds):
+        for place, cell in enumerate(launch_order(range(cells), run, number)):
+            steps[cell, number] = number * cells + place
+    return steps
+
+
+@pytest.mark.parametrize("drift", ["wanders", "warms up", "cools down", "is disturbed for a quarter of the run"])
+@pytest.mark.parametrize("noise", ["quiet", "normal", "heavy tails", "disturbed"])
+def test_a_board_that_changes_from_launch_to_launch_makes_no_difference(noise: str, drift: str) -> None:
     """Five equal cells in the order that the agent launches them in, on a board that is not the same for each."""
     rng = np.random.default_rng(12)
     cells, rounds, runs = 5, stats.fewest_launches(4), 200
-    order = np.array([[(cell - number) % cells + number * cells for number in range(rounds)] for cell in range(cells)])
-    faster = 0
-    for _ in range(runs):
+    different = 0
+    for run in range(runs):
         steps = cells * rounds
         changes = {
             "wanders": np.cumsum(rng.normal(0, 0.01, steps)),
             "warms up": np.linspace(0, 0.3, steps),
+            "cools down": np.linspace(0.3, 0, steps),
             "is disturbed for a quarter of the run": 0.3 * (abs(np.arange(steps) - rng.integers(steps)) <= steps // 8),
         }
-        latencies = np.exp(NOISES[noise](rng, (cells, rounds)) + changes[drift][order])
+        latencies = np.exp(NOISES[noise](rng, (cells, rounds)) + changes[drift][steps_of(str(run), cells, rounds)])
         dense, *others = (dict(enumerate(each)) for each in latencies)
         judged = stats.decide([stats.compare(dense, other) for other in others])
-        faster += any(ratio.verdict == "faster" for ratio in judged)
-    assert faster / runs < 0.05
+        different += any(ratio.verdict in ("faster", "slower") for ratio in judged)
+    assert different / runs < 0.05
+
+
+@pytest.mark.parametrize("rounds", [6, 10, 12])
+@pytest.mark.parametrize("drift", [-0.2, 0.2], ids=["speeding up by 20 %", "slowing down by 20 %"])
+@pytest.mark.parametrize("noise", ["quiet", "normal"])
+def test_drift_within_a_round_of_many_cells_is_noise_like_any_other(noise: str, drift: float, rounds: int) -> None:
+    """Three backends of six equal variants each, so that a round takes as long as the board needs to change."""
+    rng = np.random.default_rng(3)
+    backends, variants, runs = 3, 6, 150
+    cells = backends * variants
+    different = inside = 0
+    for run in range(runs):
+        heat = drift * steps_of(str(run), cells, rounds) / (cells * rounds)
+        latencies = np.exp(NOISES[noise](rng, (cells, rounds)) + heat).reshape(backends, variants, rounds)
+        ratios = [
+            stats.compare(dict(enumerate(dense)), dict(enumerate(other)))
+            for dense, *others in latencies
+            for other in others
+        ]
+        different += any(ratio.verdict in ("faster", "slower") for ratio in stats.decide(ratios))
+        inside += sum(low <= 1 <= high for low, high in (ratio.interval or (math.nan, math.nan) for ratio in ratios))
+    assert different / runs < 0.05
+    assert 0.93 <= inside / (runs * len(ratios)) <= 0.97
 
 
 @pytest.mark.parametrize("ratios", [1, 11, 12, 42, 60])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgesparse.agent.order import launch_order
 from edgesparse.convert.bundle import Bundle, File, Manifest, Variant, read_bundle, write_manifest
 from edgesparse.files import sha256_of
 from edgesparse.store import AGAIN, RunRecord, create_run, new_run_id
@@ -172,8 +173,7 @@ def _records(
             latency_ns = (center_ms * (1 + 0.01 * rng.lognormal(-1, 1, samples)) * 1e6).astype(int).tolist()
             yield {"type": "slice", "cell": cell["id"], "latency_ns": latency_ns}
     for number in range(0 if slices else rounds):
-        shift = number % len(working)
-        for place, cell in enumerate(working[-shift:] + working[:-shift] if shift else list(working)):
+        for place, cell in enumerate(launch_order(working, "run", number)):
             if number == cancelled_in and place == 3:
                 yield {"type": "stopped", "reason": "cancelled", "detail": ""}
                 yield {"type": "finished", "status": "cancelled", "reason": "cancelled"}
