@@ -16,6 +16,8 @@ import psutil
 from edgesparse.agent.throttling import Throttling
 
 _GOVERNOR = "cpu[0-9]*/cpufreq/scaling_governor"
+# A Jetson's zone whose value stands for a limit and never changes (100 °C, or 50): no temperature of anything.
+_NO_TEMPERATURE = "PMIC-Die"
 _HYPERVISOR_NAMES = ("sys_vendor", "product_name")
 _HYPERVISORS = (
     "qemu",
@@ -187,11 +189,11 @@ def _memory_pressure(root: Path) -> float | None:
 
 
 def _temperatures(root: Path) -> dict[str, float]:
-    """Thermal zones by their type; two zones of one type get their zone's name behind it."""
+    """Thermal zones that measure, by their type; two zones of one type get their zone's name behind it."""
     found: dict[str, float] = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         name, value = _text(zone / "type") or zone.name, _text(zone / "temp")
-        if value and value.lstrip("-").isdigit():
+        if value and value.lstrip("-").isdigit() and name != _NO_TEMPERATURE:
             found[name if name not in found else f"{name} ({zone.name})"] = int(value) / 1000
     return found
 

@@ -11,6 +11,8 @@ import pytest
 
 from edgesparse import wire
 from edgesparse.agent import runner
+from edgesparse.agent.conditions import hottest_c, read_conditions
+from tests.agent.sensors.trees import write
 from tests.agent.test_putting_back import start
 
 CELL = wire.Cell("dense/builtin/1", "dense", "builtin", 1)
@@ -44,6 +46,32 @@ def test_a_board_that_does_not_cool_down_is_waited_for_no_longer_than_that(
     monkeypatch.setattr(runner, "COOL_DOWN_S", 0.05)
     found, _ = cooled(tmp_path, monkeypatch, 45.0, iter([60.0] * 10**7))
     assert (found["reached"], found["from_c"], found["to_c"]) == (False, 45.0, 60.0)
+
+
+# A Jetson Nano's, under JetPack 4, as they read at rest.
+NANO = {
+    "AO-therm": "41500", "CPU-therm": "34000", "GPU-therm": "32500", "PLL-therm": "33000", "PMIC-Die": "100000",
+    "thermal-fan-est": "33250",
+}  # fmt: skip
+
+
+def nano(root: Path, **changed: str) -> Path:
+    """Its zones, some of them at another temperature."""
+    for number, (name, value) in enumerate(NANO.items()):
+        at = f"sys/class/thermal/thermal_zone{number}"
+        write(root, {f"{at}/type": name, f"{at}/temp": changed.get(name.partition("-")[0], value)})
+    return root
+
+
+def test_a_jetson_nano_is_waited_for_by_the_zones_that_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of its zones says 100 °C whatever the board does."""
+    at_first_c = hottest_c(nano(tmp_path))
+    assert at_first_c == 41.5
+    temperatures = (hottest_c(nano(tmp_path, CPU=value)) for value in ("78000", "55500", "42500", "41000"))
+    found, slept = cooled(tmp_path, monkeypatch, at_first_c, temperatures)
+    assert (found["reached"], found["to_c"], len(slept)) == (True, 42.5, 2)
+    told = read_conditions("after", nano(tmp_path), 0.0)["temperature_c"]
+    assert told == {name: int(value) / 1000 for name, value in NANO.items() if name != "PMIC-Die"}
 
 
 def test_a_board_without_a_temperature_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
