@@ -12,10 +12,10 @@ pair that does so in 95 % and more and the next, Hettmansperger and Sheather tel
 that of 7 holds the median in 86 to 89 % of the runs, because a resample of so few values repeats them; Student's t of
 12 in 68 % when launches fall into two groups. `tests/test_stats.py` simulates it.
 
-**Ratios** pair round r of one cell with round r of the other: both were launched within that round, so whatever drifts
-over rounds (heat, clocks, other load) cancels. What drifts within a round does not; but every round draws an order of its
-own (`edgesparse.agent.order`), so that it favours neither and is noise like any other. The interval is the median's, over
-the logarithms of the pairs' ratios.
+**Ratios** pair round r of one cell with round r of the other: both were launched within that round, so whatever
+drifts over rounds (heat, clocks, other load) cancels. What drifts within a round does not; but every round draws an
+order of its own (`edgesparse.agent.order`), so that it favours neither cell and is noise like any other. The interval
+is the median's, over the logarithms of the pairs' ratios.
 
 **Verdicts** need all of three things: an interval that leaves 1 out, a p-value that stands among all the ratios of the
 run (Holm), and a ratio beyond the board's own noise floor where that was measured (`bench --aa`). The p-value is the

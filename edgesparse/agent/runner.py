@@ -1,8 +1,8 @@
 """One run, from the first check to the last sample: what is launched when, and what the journal says of it.
 
 Every cell (variant x backend x threads) is checked once: outputs against the golden ones, and the path taken. Then come
-rounds; in each, every cell that still works is launched once in a fresh worker, in an order drawn for that round, so that
-drift hits all alike. A cell that fails is journalled with its reason and left out from then on.
+rounds; in each, every cell that still works is launched once in a fresh worker, in an order drawn for that round, so
+that drift hits all alike. A cell that fails is journalled with its reason and left out from then on.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 from edgesparse import wire
 from edgesparse.agent.affinity import choose_cpus
 from edgesparse.agent.beside import Beside
-from edgesparse.agent.order import launch_order
 from edgesparse.agent.conditions import board_facts, hottest_c, read_conditions
 from edgesparse.agent.journal import Journal
 from edgesparse.agent.line import remaining_s
+from edgesparse.agent.order import launch_order
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.agent.stopping import interval_share
 from edgesparse.agent.store import BoardStore, read_json, write_aside
