@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from edgesparse import __version__, wire
 from edgesparse.agent.conditions import program_architecture
@@ -25,6 +25,8 @@ from edgesparse.agent.tuning import Tuning
 
 SEND_DEADLINE_S = 60.0
 LOCK_DEADLINE_S = 5.0
+# For clients to hear how their runs ended, and to go, when the agent ends.
+LAST_WORDS_S = 2.0
 
 
 class Daemon:
@@ -41,7 +43,8 @@ class Daemon:
         self.store, self.sha256, self.idle_exit_s = store, sha256, idle_exit_s
         self.queue = RunQueue(store, {"version": __version__, "sha256": sha256}, worker_command)
         self.queue.on_idle = self._restart_idle_timer
-        self.clients = 0
+        self.clients: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._followers: set[asyncio.Future[None]] = set()
         self.started = time.time()
         self._ending = asyncio.Event()
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -61,11 +64,23 @@ class Daemon:
             loop.add_signal_handler(number, self._ending.set)
         self._restart_idle_timer()
         say(f"agent {__version__} {self.sha256[:12]} listens on {self.store.home / SOCKET}")
-        async with server:
-            await self._ending.wait()
+        await self._ending.wait()
+        server.close()  # not waited for: since Python 3.12.1 that would be for every client to hang up
         await self.queue.cancel_all()
+        await self._hang_up()
         Path(SOCKET).unlink(missing_ok=True)
         say("agent ends")
+
+    async def _hang_up(self) -> None:
+        """Let followers hear the end of their runs, then hang up on every client, also on one that does not listen."""
+        if self._followers:
+            await asyncio.wait(self._followers, timeout=LAST_WORDS_S)
+        for writer in self.clients.values():
+            writer.close()
+        if self.clients:
+            await asyncio.wait(set(self.clients), timeout=LAST_WORDS_S)
+        for writer in self.clients.values():
+            writer.transport.abort()
 
     def _restart_idle_timer(self) -> None:
         if self._idle_timer:
@@ -82,7 +97,9 @@ class Daemon:
     # -- one client --------------------------------------------------------------------------------------------------
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.clients += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.clients[task] = writer
         try:
             await self._send(writer, self._hello())
             greeted = False
@@ -99,7 +116,7 @@ class Daemon:
         except OSError as error:  # such as a full disk
             await self._complain(writer, str(error))
         finally:
-            self.clients -= 1
+            del self.clients[task]
             self._restart_idle_timer()
             writer.close()
 
@@ -168,8 +185,14 @@ class Daemon:
         """Send the run's records from `have` + 1 on, live, until it ends or the client says or is something else."""
         if not self.queue.known(run):
             raise wire.WireError(f"there is no run {run} on this board")
-        with self.queue.followed(run):
-            line = await self._tell(run, have, reader, writer)
+        told = asyncio.get_running_loop().create_future()
+        self._followers.add(told)
+        try:
+            with self.queue.followed(run):
+                line = await self._tell(run, have, reader, writer)
+        finally:
+            self._followers.discard(told)
+            told.set_result(None)
         if line:
             await self._answer(wire.decode(line), reader, writer)
 

@@ -64,10 +64,10 @@ class Client:
 
 
 class Agent:
-    """An agent's home and the daemon that serves it."""
+    """An agent's home and the daemon that serves it, under `python`."""
 
-    def __init__(self, home: Path, files: TinyFiles) -> None:
-        self.home = home
+    def __init__(self, home: Path, files: TinyFiles, python: str = sys.executable) -> None:
+        self.home, self.python = home, python
         data, sha256 = agent_zipapp()
         self.zipapp = home / "agent" / f"{sha256}.pyz"
         for directory in ("agent", "objects"):
@@ -83,7 +83,7 @@ class Agent:
         return name
 
     def start(self, *arguments: str, pythonpath: str = "") -> dict[str, Any]:
-        command = [sys.executable, str(self.zipapp), "start", "--home", str(self.home), *arguments]
+        command = [self.python, str(self.zipapp), "start", "--home", str(self.home), *arguments]
         done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": pythonpath})
         return dict(json.loads(done.stdout))
 
