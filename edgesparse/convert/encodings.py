@@ -88,7 +88,7 @@ def expand(shape: tuple[int, ...], sparsity: Sparsity, values: Array) -> Array:
     return dense
 
 
-def encode(array: Array, rows: int = 1, cols: int = 1) -> tuple[Sparsity, Array]:
+def encode(array: Array, rows: int = 1, cols: int = 1, dtype: npt.DTypeLike = None) -> tuple[Sparsity, Array]:
     """Single values (CSR), or aligned blocks of `rows` outputs by `cols` inputs, that are not all zero.
 
     The inputs are the compressed level, under every output and tap; a block's values come last, outputs first.
@@ -96,6 +96,7 @@ def encode(array: Array, rows: int = 1, cols: int = 1) -> tuple[Sparsity, Array]
     Args:
         array: a kernel, outputs first: (outputs, inputs) or (outputs, height, width, inputs).
         rows, cols: divide the outputs and the inputs.
+        dtype: of the stored values; the array's own where None.
 
     Returns:
         The description, and the stored values, flat.
@@ -103,26 +104,29 @@ def encode(array: Array, rows: int = 1, cols: int = 1) -> tuple[Sparsity, Array]
     blocks = _blocks(array, rows, cols)
     kept = _kept(blocks)
     segments = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=-1))])
-    narrow = _width(kept.shape[-1] - 1)
-    indices, values = [np.zeros(0, narrow)], [np.zeros(0, array.dtype)]
+    stored = int(segments[-1])
+    indices = np.empty(stored, _width(_largest_index(kept)))
+    values = np.empty((stored, rows * cols), dtype or array.dtype)
+    done = 0
     for first in _slices(kept):  # whose coordinates take many times what is stored
         some = kept[first]
-        indices.append(np.nonzero(some.reshape(-1, some.shape[-1]))[1].astype(narrow))
-        values.append(np.moveaxis(blocks[first], 1, -2)[some].reshape(-1))
+        found = np.nonzero(some.reshape(-1, some.shape[-1]))[1]
+        place = slice(done, done := done + found.size)
+        indices[place] = found
+        values[place] = np.moveaxis(blocks[first], 1, -2)[some].reshape(-1, rows * cols)
     levels = [Level("dense", size, _NONE, _NONE) for size in kept.shape[:-1]]
-    levels.append(Level("csr", kept.shape[-1], _narrow(segments), _narrow(np.concatenate(indices))))
+    levels.append(Level("csr", kept.shape[-1], _narrow(segments), indices))
     sides = [(0, rows), (array.ndim - 1, cols)]
     levels += [Level("dense", side, _NONE, _NONE) for _, side in sides if side > 1]
     block_map = tuple(dimension for dimension, side in sides if side > 1)
-    return Sparsity(tuple(range(len(levels))), block_map, tuple(levels)), np.concatenate(values)
+    return Sparsity(tuple(range(len(levels))), block_map, tuple(levels)), values.reshape(-1)
 
 
 def encoded_bytes(array: Array, rows: int = 1, cols: int = 1) -> int:
     """What values, row pointers and indices of :func:`encode` take, without making them."""
     kept = _kept(_blocks(array, rows, cols))
     stored, nodes = int(np.count_nonzero(kept)), kept.size // max(kept.shape[-1], 1)
-    largest = int(np.flatnonzero(kept.any(axis=tuple(range(kept.ndim - 1)))).max(initial=0))
-    indices = stored * _width(largest).itemsize + (nodes + 1) * _width(stored).itemsize
+    indices = stored * _width(_largest_index(kept)).itemsize + (nodes + 1) * _width(stored).itemsize
     return stored * rows * cols * array.itemsize + indices
 
 
@@ -142,6 +146,11 @@ def _kept(blocks: Array) -> npt.NDArray[np.bool_]:
         return nonzero[:, 0, ..., 0]
     kept: npt.NDArray[np.bool_] = nonzero.any(axis=(1, -1))
     return kept
+
+
+def _largest_index(kept: npt.NDArray[np.bool_]) -> int:
+    """The largest of the stored positions along the inputs."""
+    return int(np.flatnonzero(kept.any(axis=tuple(range(kept.ndim - 1)))).max(initial=0))
 
 
 def _slices(kept: npt.NDArray[np.bool_]) -> Iterator[slice]:

@@ -117,7 +117,7 @@ class Rewriter:
         """Store a weight that is stored dense in an encoding of `choose_encoding`."""
         self._stored += 1
         half = weight.tensor.type == "FLOAT16"
-        sparsity, stored = encode(values.astype(np.float32) if half else values, encoding.rows, encoding.cols)
+        sparsity, stored = encode(values, encoding.rows, encoding.cols, np.float32 if half else None)
         self.model.buffers[weight.tensor.buffer].data = np.frombuffer(stored, np.uint8)
         direct = (encoding.rows, encoding.cols) == DIRECT_BLOCK and not half and self._all_fully_connected(weight)
         for number, index in weight.holders:
