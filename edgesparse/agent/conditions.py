@@ -71,7 +71,7 @@ def _hypervisor(root: Path) -> str | None:
     return (names or "hypervisor") if in_flags else None
 
 
-def read_conditions(when: str, root: Path = Path("/"), over_s: float = 0.2) -> dict[str, Any]:
+def read_conditions(when: str, root: Path = Path("/"), over_s: float = 0.5) -> dict[str, Any]:
     """The conditions now.
 
     Args:
@@ -80,16 +80,11 @@ def read_conditions(when: str, root: Path = Path("/"), over_s: float = 0.2) -> d
         over_s: how long to watch the load; this call takes that long.
 
     Returns:
-        Units in the names; None or empty where the kernel does not say.
+        Units in the names; None or empty where the kernel does not say. `other_cpu_percent` is of one core.
     """
-    throttling = Throttling(root)
-    other_percent = psutil.cpu_percent(interval=over_s)
-    return {
-        "when": when,
-        **_now(root, throttling),
-        "load_1m": round(os.getloadavg()[0], 2),
-        "other_cpu_percent": other_percent,
-    }
+    live = LiveConditions(root)
+    time.sleep(over_s)
+    return {"when": when, **live.read(), "load_1m": round(os.getloadavg()[0], 2)}
 
 
 def _now(root: Path, throttling: Throttling) -> dict[str, Any]:

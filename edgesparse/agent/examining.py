@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edgesparse.agent.conditions import governor, power_mode, power_modes, read_conditions
-from edgesparse.agent.sensors import find_sources
+from edgesparse.agent.sensors import find_sources, pmic
 from edgesparse.agent.sensors.battery import batteries
 from edgesparse.agent.sensors.source import number, text
-from edgesparse.agent.throttling import Ask, run
+from edgesparse.agent.throttling import MODEL, Ask, is_raspberry_pi, raspberry_pi_says, run
 
-# Above these a measurement is disturbed.
-BUSY_PERCENT = 10.0
+# Above these a measurement is disturbed. Of one core, as everywhere.
+BUSY_PERCENT = 25.0
 HOT_C = 75.0
 LEAST_MEMORY_BYTES = 200e6
 PRESSURE_PERCENT = 1.0
 
 _CPUS = "sys/devices/system/cpu"
 _TEMPERATURES = "/sys/class/thermal/thermal_zone*/temp"
+# The firmware of a Raspberry Pi answers this group alone. The agent, too, has to be started anew.
+_LET_ASK = "sudo usermod -aG video $USER && sudo reboot; where there is no vcgencmd: sudo apt install raspi-utils"
+# These have a chip that measures power.
+_MEASURES = re.compile("Raspberry Pi (5|Compute Module 5)")
 
 Finding = dict[str, Any]
 
@@ -32,7 +37,8 @@ def examine(root: Path = Path("/"), ask: Ask = run) -> list[Finding]:
         ask: runs a command and gives what it printed, "" where there is none.
 
     Returns:
-        {what, found, fine, why, cure} each; `fine` is None where the board does not say, `why` tells what it spoils.
+        {what, found, fine, why, cure} each; `fine` is None where the board does not say, `why` tells what it spoils or
+        may spoil, and `cure` is the command that mends it or lets the board say.
     """
     return list(_findings(root, ask, read_conditions("now", root)))
 
@@ -42,13 +48,18 @@ def _finding(what: str, found: str, fine: bool | None, why: str = "", cure: str 
     return {"what": what, "found": found, "fine": fine, "why": why if spoils else "", "cure": cure if spoils else ""}
 
 
+def _untold(what: str, found: str, why: str, cure: str) -> Finding:
+    """What may spoil a measurement, and the command that tells."""
+    return {"what": what, "found": found, "fine": None, "why": why, "cure": cure}
+
+
 def _findings(root: Path, ask: Ask, conditions: dict[str, Any]) -> Iterator[Finding]:
     mode = _power_mode(root, ask)
     yield _governor(root)
     yield from _turbo(root)
     yield from _capped(root)
     yield from mode
-    yield _throttling(root, conditions["throttled"], jetson=bool(mode))
+    yield _throttling(root, ask, conditions["throttled"], jetson=bool(mode))
     yield _temperature(conditions["temperature_c"], jetson=bool(mode))
     busy = conditions["other_cpu_percent"]
     yield _finding(
@@ -57,7 +68,7 @@ def _findings(root: Path, ask: Ask, conditions: dict[str, Any]) -> Iterator[Find
     )  # fmt: skip
     yield from _memory(conditions)
     yield from _battery(root)
-    yield from _sensors(root)
+    yield from _sensors(root, ask)
 
 
 def _governor(root: Path) -> Finding:
@@ -108,22 +119,30 @@ def _power_mode(root: Path, ask: Ask) -> list[Finding]:
     mode = told or power_mode(root) or ("not told" if said else None)
     if mode is None:
         return []
-    fastest = next((number for number, name in power_modes(root).items() if name.startswith("MAXN")), 0)
-    return [_finding(
-        "power mode", mode, None if mode == "not told" else mode.upper().startswith("MAXN"),
-        "cores are off or their clocks are capped: fair only against runs in this mode",
-        f"sudo nvpmodel -m {fastest} && sudo jetson_clocks",
-    )]  # fmt: skip
+    fastest = next((number for number, name in power_modes(root).items() if _is_fastest(name)), None)
+    why = "cores are off or their clocks are capped: fair only against runs in this mode"
+    if mode == "not told" or not (_is_fastest(mode) or fastest is not None):
+        return [_untold("power mode", mode, f"maybe {why}", "see each mode's cores and clocks: nvpmodel -p --verbose")]
+    cure = f"sudo nvpmodel -m {fastest} && sudo jetson_clocks"
+    return [_finding("power mode", mode, _is_fastest(mode), why, cure)]
 
 
-def _throttling(root: Path, flags: list[str], *, jetson: bool) -> Finding:
+def _is_fastest(mode: str) -> bool:
+    """By its name. A Jetson without one such tells only in its configuration which mode is the fastest."""
+    return mode.upper().startswith("MAXN")
+
+
+def _throttling(root: Path, ask: Ask, flags: list[str], *, jetson: bool) -> Finding:
+    why = "clocks fall in the middle of a run"
+    if not flags and is_raspberry_pi(root) and raspberry_pi_says(root, ask) is None:
+        return _untold("throttling", "not told: vcgencmd says nothing", f"maybe {why}", _LET_ASK)
     if any("voltage" in flag for flag in flags):
         cure = "the power supply that came with the board; then, for what has been since boot: sudo reboot"
     elif flags and all(flag.endswith("since boot") or flag.endswith("times") for flag in flags):
         cure = f"better cooling, then sudo reboot; whether it is hot now: cat {_TEMPERATURES}"
     else:
         cure = "sudo jetson_clocks --fan" if jetson else f"a fan or a heat sink, until it is cool: cat {_TEMPERATURES}"
-    return _finding("throttling", ", ".join(flags) or "none", not flags, "clocks fall in the middle of a run", cure)
+    return _finding("throttling", ", ".join(flags) or "none", not flags, why, cure)
 
 
 def _temperature(temperatures: dict[str, float], *, jetson: bool) -> Finding:
@@ -154,10 +173,12 @@ def _battery(root: Path) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _sensors(root: Path) -> Iterator[Finding]:
+def _sensors(root: Path, ask: Ask) -> Iterator[Finding]:
     sources = find_sources(root)
     if not sources:
-        yield _finding("power sensors", "none", None)
+        silent = bool(_MEASURES.search(text(root / MODEL))) and not pmic.parse(ask(pmic.COMMAND))
+        unheard = _untold("power sensors", "none: vcgencmd says nothing", "no energy is measured", _LET_ASK)
+        yield unheard if silent else _finding("power sensors", "none", None)
     for source in sources:
         failed = [reading for reading in source.read() if isinstance(reading, str)]
         name = f"{source.name} (SIMULATED)" if source.simulated else source.name

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgesparse.agent.sensors.source import number, text
 
 Ask = Callable[[Sequence[str]], str]
+MODEL = "proc/device-tree/model"
 
 # `vcgencmd get_throttled`, and the same bits 16 higher for what has been since boot.
 _PI_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -25,6 +26,23 @@ def raspberry_pi_flags(value: int) -> list[str]:
     """What the firmware of a Raspberry Pi says of its power supply and its heat, now and since boot."""
     now = [f"{what} now" for bit, what in _PI_BITS.items() if value >> bit & 1]
     return now + [f"{what} since boot" for bit, what in _PI_BITS.items() if value >> (bit + 16) & 1]
+
+
+def is_raspberry_pi(root: Path) -> bool:
+    """By the model that its device tree names."""
+    return "Raspberry Pi" in text(root / MODEL)
+
+
+def raspberry_pi_says(root: Path, ask: Ask) -> int | None:
+    """The bits of a Raspberry Pi's firmware, by the kernel's file, else by the firmware's command; None where neither
+    tells any, and on other boards."""
+    said = [text(path) for path in root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled")]
+    if not said and is_raspberry_pi(root):
+        said = [ask(["vcgencmd", "get_throttled"]).strip().rpartition("=")[2]]
+    try:
+        return int(said[0], 16) if said else None
+    except ValueError:  # nothing, such as to a user outside the group video, or something else
+        return None
 
 
 def run(command: Sequence[str]) -> str:
@@ -54,22 +72,11 @@ class Throttling:
         grown = [what for what, count in counts.items() if count > self._before.get(what, count)]
         self._before = counts
         return [
-            *_of_raspberry_pi(self._root, self._ask),
+            *raspberry_pi_flags(raspberry_pi_says(self._root, self._ask) or 0),
             *_slowed(self._root),
             *(f"{what} now" for what in grown),
             *(f"{what} {count} times" for what, count in counts.items() if count),
         ]
-
-
-def _of_raspberry_pi(root: Path, ask: Ask) -> list[str]:
-    """By the kernel's file, else by the firmware's command."""
-    said = [text(path) for path in root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled")]
-    if not said and "Raspberry Pi" in text(root / "proc/device-tree/model"):
-        said = [ask(["vcgencmd", "get_throttled"]).strip().rpartition("=")[2]]
-    try:
-        return [flag for each in said for flag in raspberry_pi_flags(int(each or "0", 16))]
-    except ValueError:  # it says something else
-        return []
 
 
 def _slowed(root: Path) -> Iterator[str]:

@@ -21,7 +21,8 @@ from edgesparse.store import AGAIN, NoiseFloor, Record, RunRecord
 from edgesparse.wire import CSR
 
 WIDE_INTERVAL = 0.05
-BUSY_PERCENT = 10.0
+# Of one core.
+BUSY_PERCENT = 25.0
 SLOWER_CLOCK = 0.95
 
 

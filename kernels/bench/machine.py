@@ -13,7 +13,7 @@ from edgesparse.agent.conditions import board_facts, read_conditions
 _ISA_FLAGS = ("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx_vnni",
               "amx_tile", "asimd", "neon", "asimddp", "fphp", "sve", "i8mm")  # fmt: skip
 
-# Load by others, in per cent of all cores, above which a document carries a warning.
+# Load by others, in per cent of one core, above which a document carries a warning.
 BUSY_PERCENT = 20.0
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
+from edgesparse.agent import conditions
 from edgesparse.agent.conditions import LiveConditions, read_conditions
 from edgesparse.agent.examining import examine
 from tests.agent.sensors import trees
@@ -26,6 +30,7 @@ def found(root: Path, said: str = "") -> dict[str, dict[str, Any]]:
 def test_a_board_that_is_not_fit(tmp_path: Path) -> None:
     trees.tablet(tmp_path)
     write(tmp_path, {
+        "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=2 NAME=15W >",
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand",
         "sys/devices/system/cpu/cpufreq/boost": "1",
         "sys/devices/platform/soc/soc:firmware/get_throttled": "50005",
@@ -88,6 +93,31 @@ def test_a_jetson_whose_program_does_not_answer(tmp_path: Path) -> None:
     assert found(tmp_path)["power mode"]["found"] == "mode 7"
 
 
+@pytest.mark.parametrize(("mode", "number"), [("MODE_20W_6CORE", 8), ("MODE_15W_2CORE", 0)])
+def test_a_jetson_whose_modes_do_not_say_which_is_the_fastest(tmp_path: Path, mode: str, number: int) -> None:
+    """A Xavier NX has no MAXN, and its mode 0 has four cores off: nothing is called slow, and none is switched off."""
+    modes = {0: "MODE_15W_2CORE", 1: "MODE_15W_4CORE", 2: "MODE_15W_6CORE", 8: "MODE_20W_6CORE"}
+    conf = "\n".join(f"< POWER_MODEL ID={each} NAME={name} >" for each, name in modes.items())
+    write(tmp_path, {"etc/nvpmodel.conf": conf})
+    finding = found(tmp_path, f"NV Power Mode: {mode}\n{number}\n")["power mode"]
+    assert (finding["found"], finding["fine"]) == (mode, None)
+    assert "nvpmodel -p --verbose" in finding["cure"] and "-m" not in finding["cure"].split()
+
+
+def test_a_raspberry_pi_that_does_not_answer_its_user(tmp_path: Path) -> None:
+    """Whose user is not in the group video: no throttling that is told is no proof of none."""
+    trees.raspberry_pi_5(tmp_path)
+    findings = found(tmp_path)
+    for what in ("throttling", "power sensors"):
+        assert findings[what]["fine"] is None and "says nothing" in findings[what]["found"]
+        assert findings[what]["cure"].startswith("sudo usermod -aG video $USER")
+    assert {each["what"]: each for each in examine(tmp_path, lambda command: "throttled=0x0")}["throttling"]["fine"]
+    write(tmp_path, {"sys/devices/platform/soc/soc:firmware/get_throttled": "0"})
+    assert found(tmp_path)["throttling"]["fine"] is True, "the kernel tells it to everybody"
+    write(tmp_path, {"proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0"})
+    assert found(tmp_path)["power sensors"]["cure"] == "", "it has none"
+
+
 def test_cores_that_may_not_run_as_fast_as_they_can(tmp_path: Path) -> None:
     for core, most in ((0, "1200000"), (1, "1900000"), (2, "garbage")):
         at = f"sys/devices/system/cpu/cpu{core}/cpufreq"
@@ -131,6 +161,31 @@ def test_what_is_told_before_during_and_after_is_the_same(tmp_path: Path) -> Non
         assert found_["device_mhz"] == {"17000000.gpu": 624.8}
         assert found_["temperature_c"]["cpu-thermal"] == 48.5
         assert (found_["throttled"], found_["memory_pressure_percent"]) == ([], 0.0)
+
+
+def test_the_load_of_others_is_of_one_core_before_and_during(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One and a half cores are busy, half a core of that with the agent's own work."""
+    now_s = [1000.0]
+    times = type(psutil.cpu_times())
+    own = os.times()
+
+    def sleep(seconds: float) -> None:
+        now_s[0] += seconds
+
+    def busy(percpu: bool = False) -> Any:
+        return times(**{name: 0.0 for name in times._fields} | {"user": 1.5 * now_s[0], "idle": 2.5 * now_s[0]})
+
+    def own_times() -> os.times_result:
+        return os.times_result((0.5 * now_s[0], 0.0, 0.0, 0.0, own.elapsed))
+
+    monkeypatch.setattr(conditions, "time", SimpleNamespace(monotonic=lambda: now_s[0], sleep=sleep))
+    monkeypatch.setattr(conditions, "os", SimpleNamespace(times=own_times, getloadavg=os.getloadavg))
+    monkeypatch.setattr(psutil, "cpu_times", busy)
+    monkeypatch.setattr(psutil.Process, "children", lambda self: [])
+    before, live = read_conditions("before", tmp_path), LiveConditions(tmp_path)
+    sleep(1.0)
+    assert live.read()["other_cpu_percent"] == 100.0
+    assert before["other_cpu_percent"] == 100.0
 
 
 def test_an_x86_without_cpufreq_says_its_clock_itself(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from edgesparse.report.summary import Comparison
 from edgesparse.store import Record, Run
 
 # Conditions are never the same to the last digit. What is closer than this is not told of.
-WARMER_C, OTHER_CLOCK, BUSY_PERCENT, LESS_MEMORY = 5.0, 0.05, 10.0, 0.5
+WARMER_C, OTHER_CLOCK, BUSY_PERCENT, LESS_MEMORY = 5.0, 0.05, 25.0, 0.5
 
 _UNKNOWN = "unknown"
 # Of the board, by what the agent calls it.
