@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import pwd
+import stat
 from pathlib import Path
 
 # Named by a board that is one machine to the kernel and yet several to whoever measures, such as a network namespace.
@@ -33,7 +34,7 @@ class MachineLock:
         """Take it; False while somebody else has it.
 
         Raises:
-            OSError: the file can neither be opened nor made.
+            OSError: the file can neither be opened nor made, or is no regular file.
         """
         if self._descriptor is not None:
             return True
@@ -65,6 +66,8 @@ class MachineLock:
             return False
         except FileNotFoundError:
             return True
+        except OSError:  # what lies there is no lock, and not for us to remove
+            return False
         finally:
             self.release()
 
@@ -98,11 +101,12 @@ def default_path() -> Path:
 
 def _open(path: Path) -> int:
     """A descriptor that can be locked. Never through a symbolic link, and never to write: another user's file cannot
-    be written to, and that is no reason not to wait for it."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    be written to, and that is no reason not to wait for it. Nor does opening ever wait, as that of a named pipe would:
+    anyone may put one there."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
         try:
-            return os.open(path, flags)
+            return _regular(os.open(path, flags), path)
         except FileNotFoundError:
             pass  # then it is made
         try:
@@ -111,6 +115,13 @@ def _open(path: Path) -> int:
             continue
         os.fchmod(descriptor, 0o644)  # whatever the umask is
         return descriptor
+
+
+def _regular(descriptor: int, path: Path) -> int:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "expected a regular file", str(path))
+    return descriptor
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -98,6 +98,15 @@ def test_another_users_agent_on_the_machine_is_waited_for(agent: Agent) -> None:
     assert status(agent)["held_by"] is None
 
 
+def test_a_pipe_in_the_place_of_the_lock_stops_no_agent(agent: Agent) -> None:
+    os.mkfifo(os.environ["EDGESPARSE_LOCK"])
+    client = agent.connect()
+    run = agent.submit(client, max_rounds=0).run
+    assert client.records(run)[-1]["status"] == "finished"
+    lines = client.ask({"type": "logs", "lines": 20})["lines"]
+    assert any("measuring without the machine's lock" in line for line in lines)
+
+
 def test_the_lock_of_the_machine_goes_with_the_agent(agent: Agent) -> None:
     agent.submit(agent.connect(), **ENDLESS)
     agent.worker()

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_a_symbolic_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         MachineLock(tmp_path / "lock").acquire()
     assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_in_its_place_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Whoever puts a named pipe there would else stop all agents on the machine, for good."""
+    make(tmp_path / "lock")
+    code = (
+        "import sys; from pathlib import Path; from edgesparse.agent.machine_lock import MachineLock\n"
+        "lock = MachineLock(Path(sys.argv[1]))\n"
+        "assert not lock.remove()\n"
+        "try: lock.acquire()\n"
+        "except OSError as error: print(error)"
+    )
+    # In a process of its own: what waits there cannot be interrupted here.
+    command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "expected a regular file" in done.stdout
+    assert (tmp_path / "lock").exists()
 
 
 def test_a_file_that_was_swept_away_does_not_make_two_holders(tmp_path: Path) -> None:
