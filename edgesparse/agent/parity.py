@@ -12,6 +12,8 @@ RELATIVE_TOLERANCE = 1e-4
 STEPS = 1
 STEPS_SHARE = 1e-3
 ROUNDING_NOISE = 0.1
+# Beyond it a value is a mark, such as the -3.4e38 of an attention mask, and says nothing of how large the others are.
+MARK = 1e30
 
 
 def compare(
@@ -20,8 +22,11 @@ def compare(
     """Hold a model's outputs against the golden ones.
 
     Float outputs pass when the largest absolute difference is at most 1e-5 + 1e-4 times the largest golden magnitude of
-    that output (kernels sum in another order; nothing else may differ) and everything is finite. Quantised outputs pass
-    when they are equal, or at most one quantisation step apart in under 0.1 % of the elements.
+    that output (kernels sum in another order; nothing else may differ); complex ones count as two floats each.
+    Quantised outputs pass when they are equal, or at most one quantisation step apart in under 0.1 % of the elements.
+    NaN and infinities have to be where the golden ones are, and equal, and an output without a finite golden value
+    fails. Magnitudes above 1e30 are held against the golden value in the same place, at most 1e-4 of it apart, and
+    allow the others nothing.
 
     Args:
         outputs: one array per model output.
@@ -45,11 +50,11 @@ def compare(
             return _failed(f"output {index} has type {got.dtype} where {expected.dtype} was expected")
         if got.size == 0:
             continue
-        wide, wide_expected = got.astype(np.float64), expected.astype(np.float64)
-        if not np.isfinite(wide).all():
-            return _failed(f"output {index} holds {int((~np.isfinite(wide)).sum())} values that are not finite")
+        wide, wide_expected, reason = _ordinary(_wide(got), _wide(expected))
+        if reason:
+            return _failed(f"output {index} holds {reason}")
         step = steps[index] if steps else None
-        if step is None and not np.issubdtype(got.dtype, np.floating):
+        if step is None and got.dtype.kind not in "fc":
             step = 1.0
         apart = np.abs(wide - wide_expected)
         found.append(_floats(index, apart, wide_expected) if step is None else _quantised(index, apart, step))
@@ -67,14 +72,51 @@ def within_rounding(outputs: Sequence[Any], golden: Sequence[Any], steps: Sequen
     magnitude stands for it.
     """
     for got, expected, step in zip(outputs, golden, steps):
-        wide, wide_expected = np.asarray(got).astype(np.float64), np.asarray(expected).astype(np.float64)
-        if wide.size == 0:
+        got, expected = np.asarray(got), np.asarray(expected)
+        if got.size == 0:
             continue
+        wide, wide_expected, reason = _ordinary(_wide(got), _wide(expected))
+        if reason:
+            return False
         one = float(np.abs(wide_expected).max()) / 128 if step is None else step
         apart = float(np.sqrt(((wide - wide_expected) ** 2).mean()))
         if apart > max(one, ROUNDING_NOISE * float(wide_expected.std())):
             return False
     return True
+
+
+def farthest(one: Any, other: Any) -> float:
+    """The largest difference of two arrays of a shape, where both are finite."""
+    wide, wide_other = _wide(one), _wide(other)
+    finite = np.isfinite(wide) & np.isfinite(wide_other)
+    return float(np.abs(wide[finite] - wide_other[finite]).max(initial=0.0))
+
+
+def _wide(array: Any) -> Any:
+    """As float64; complex numbers as pairs of them."""
+    if array.dtype.kind == "c":
+        return np.stack([array.real, array.imag], axis=-1).astype(np.float64)
+    return array.astype(np.float64)
+
+
+def _ordinary(wide: Any, golden: Any) -> tuple[Any, Any, str]:
+    """Both with 0 in the places that are judged one by one, those of NaN, infinities and marks; and what is wrong with
+    these, "" where nothing is."""
+    bounds = np.array([wide.max(), -wide.min(), golden.max(), -golden.min()])
+    if (bounds <= MARK).all():  # not so with a NaN
+        return wide, golden, ""
+    if not np.isfinite(golden).any():
+        return wide, golden, "nothing to compare: none of the golden values is finite"
+    odd = ~(np.isfinite(wide) & np.isfinite(golden))
+    same = (wide == golden) | (np.isnan(wide) & np.isnan(golden))
+    if count := int((odd & ~same).sum()):
+        return wide, golden, f"{count} values that are not finite where the golden ones are, or the other way round"
+    wide, golden = np.where(odd, 0.0, wide), np.where(odd, 0.0, golden)
+    marks = np.maximum(np.abs(wide), np.abs(golden)) > MARK
+    far = np.abs(wide / MARK - golden / MARK) > RELATIVE_TOLERANCE * np.abs(golden / MARK)
+    if count := int((marks & far).sum()):
+        return wide, golden, f"{count} values beyond {MARK:g} that are over {RELATIVE_TOLERANCE:.2%} off"
+    return np.where(marks, 0.0, wide), np.where(marks, 0.0, golden), ""
 
 
 def _floats(index: int, apart: Any, golden: Any) -> dict[str, Any]:

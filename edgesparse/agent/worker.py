@@ -259,9 +259,10 @@ def _path_taken(model: Model, outputs: list[Any], twin_outputs: list[Any]) -> di
             "taken": "sparse",
             "evidence": f"{', '.join(direct)} read sparse weights directly, by TFLite's own kernel",
         }
-    if all(np.array_equal(one, other) for one, other in zip(outputs, twin_outputs)):
+    pairs = list(zip(outputs, twin_outputs))
+    if all(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc") for one, other in pairs):
         return {"taken": "dense", "evidence": f"outputs are bit-equal to the dense-stored twin's on {samples} inputs"}
-    apart = max(float(np.abs(one.astype(np.float64) - other).max()) for one, other in zip(outputs, twin_outputs))
+    apart = max(parity.farthest(one, other) for one, other in pairs)
     return {
         "taken": "sparse",
         "evidence": f"outputs are {apart:.1e} apart from the dense-stored twin's on {samples} inputs",

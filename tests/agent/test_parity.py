@@ -33,6 +33,52 @@ def test_values_that_are_not_finite_fail(value: float) -> None:
     assert "not finite" in compare(outputs, GOLDEN)["reason"]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_pass_where_the_golden_ones_are_the_same(value: float) -> None:
+    golden, off = [GOLDEN[0].copy()], [GOLDEN[0].copy()]
+    golden[0][1, 1] = value
+    assert compare(golden, golden)["ok"]
+    assert within_rounding(golden, golden, [0.1])
+    assert "1 values that are not finite" in compare(off, golden)["reason"]
+    assert not within_rounding(off, golden, [0.1])
+    off[0][1, 1] = -1.0 if np.isnan(value) else -value
+    assert not compare(off, golden)["ok"]
+    off[0][1, 1], off[0][2, 2] = value, off[0][2, 2] + 0.01
+    verdict = compare(off, golden)  # the others are compared as ever
+    assert (verdict["ok"], verdict["max_abs_error"]) == (False, pytest.approx(0.01, rel=1e-3))
+    off[0][2, 2], off[0][0, 0] = golden[0][2, 2], value
+    assert not compare(off, golden)["ok"]
+
+
+def test_without_a_finite_value_there_is_nothing_to_compare() -> None:
+    nothing = [np.full((2, 3), np.nan, np.float32)]
+    assert "none of the golden values is finite" in compare(nothing, nothing)["reason"]
+
+
+def test_a_mask_value_allows_the_others_no_error() -> None:
+    golden = [GOLDEN[0].copy()]
+    golden[0][0] = np.finfo(np.float32).min
+    assert compare(golden, golden)["tolerance"] == pytest.approx(2.1e-4)
+    off = [golden[0].copy()]
+    off[0][2, 2] += 0.01
+    assert "off by 0.01" in compare(off, golden)["reason"]
+    near, far = [golden[0].copy()], [golden[0].copy()]
+    near[0][0, 0] *= np.float32(0.99995)
+    far[0][0, 0] *= np.float32(0.999)
+    assert compare(near, golden)["ok"]
+    assert "1 values beyond 1e+30" in compare(far, golden)["reason"]
+    assert "12 values beyond 1e+30" in compare([np.full((3, 4), 1e38, np.float32)], GOLDEN)["reason"]
+    assert not compare([np.full(2, 1e308)], [np.full(2, -1e308)])["ok"]
+
+
+def test_both_parts_of_complex_outputs_count() -> None:
+    golden = [np.array([1 + 1j, 2 + 2j], np.complex64)]
+    assert compare(golden, golden)["tolerance"] == pytest.approx(2.1e-4)
+    assert compare([golden[0] + np.complex64(1e-4j)], golden)["ok"]
+    assert "off by 8" in compare([np.array([1 + 9j, 2 + 2j], np.complex64)], golden)["reason"]
+    assert "not finite" in compare([np.array([complex(1, np.nan), 2 + 2j], np.complex64)], golden)["reason"]
+
+
 def test_shape_type_and_number_of_outputs_count() -> None:
     assert "shape" in compare([GOLDEN[0].T], GOLDEN)["reason"]
     assert "type" in compare([GOLDEN[0].astype(np.float64)], GOLDEN)["reason"]

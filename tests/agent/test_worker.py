@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,11 @@ sys.exit(worker.main())
         {"type": "failed", "kind": "error", "reason": "RuntimeError: said so"}
     ]
     assert b"stray" in done.stderr
+
+
+def test_nan_and_complex_outputs_tell_which_path_was_taken() -> None:
+    model: Any = SimpleNamespace(reads_sparse=list)
+    outputs = [np.array([np.nan, np.inf, 1], np.float32), np.array([1 + 2j], np.complex64)]
+    assert worker._path_taken(model, outputs, [each.copy() for each in outputs])["taken"] == "dense"
+    found = worker._path_taken(model, outputs, [outputs[0], np.array([1 + 2.5j], np.complex64)])
+    assert (found["taken"], "5.0e-01 apart" in found["evidence"]) == ("sparse", True)
