@@ -13,7 +13,7 @@ from edgesparse.commands.options import AsJson, print_run
 from edgesparse.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgesparse.report.comparing import RunsCompared
+    from edgesparse.report.comparing import RunsCompared, Verdict
     from edgesparse.store import Run
 
 
@@ -108,25 +108,26 @@ def compare_two(
     """
     from edgesparse import console
     from edgesparse.report.comparing import compare_runs, gate, render, to_json, to_junit, to_markdown
+    from edgesparse.report.comparing.junit import count_cases
 
     limit = None if fail_if_slower is None else gate.share(fail_if_slower)
     compared = compare_runs(base, new)
-    broken = [] if limit is None else list(gate.broken(compared, limit).values())
+    verdict = gate.judge(compared, limit)
     if as_json:
-        console.print_json(to_json(compared, broken))
+        console.print_json(to_json(compared, verdict))
     elif as_markdown:
-        sys.stdout.write(to_markdown(compared, broken))
+        sys.stdout.write(to_markdown(compared, verdict))
     else:
-        console.data.print(render(compared, broken))
+        console.data.print(render(compared, verdict))
     if junit:
-        _write(junit, to_junit(compared, limit or 0.0))
-        console.say(f"{junit}: {len(compared.cells)} test cases")
+        _write(junit, to_junit(compared, verdict))
+        count = count_cases(compared, verdict)
+        console.say(f"{junit}: {count} test case{'s' * (count > 1)}")
     if mlflow[0]:
-        _log_compared(new, compared, mlflow[1], page)
-    if limit is not None:
-        for cell in gate.undecided(compared, limit):
-            console.say(f"{cell} took more than allowed, and had too few launches to tell: it is not counted")
-        gate.require_not_slower(compared, limit)
+        _log_compared(new, compared, verdict, mlflow[1], page)
+    for cell in verdict.not_counted:
+        console.say(f"{cell} took more than allowed, and had too few launches to tell: it is not counted")
+    gate.require_passed(compared, verdict)
 
 
 def _write(path: Path, text: str) -> None:
@@ -137,11 +138,12 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="Give another file.") from None
 
 
-def _log_compared(new: Run, compared: RunsCompared, uri: str | None, page: Path | None) -> None:
+def _log_compared(new: Run, compared: RunsCompared, verdict: Verdict, uri: str | None, page: Path | None) -> None:
     from edgesparse import console
     from edgesparse.report.tracking import log_run
 
-    logged = log_run(new.comparison(), uri, compared=compared, files=[page] if page else [])
+    files = [page] if page else []
+    logged = log_run(new.comparison(), uri, compared=compared, verdict=verdict, files=files)
     console.say(f"{new.id}: run {logged} in MLflow")
 
 

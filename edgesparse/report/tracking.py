@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgesparse import __version__
 from edgesparse.errors import EdgesparseError, UsageError
 from edgesparse.report.comparing.compared import RunsCompared
+from edgesparse.report.comparing.verdict import NO_LIMIT, Verdict
 from edgesparse.report.comparing.words import headline
 from edgesparse.report.export import to_json
 from edgesparse.report.summary import Comparison, Row, VariantSummary
@@ -35,7 +36,12 @@ _NO_NAME = re.compile(r"[^\w\-. /]")
 
 
 def log_run(
-    comparison: Comparison, uri: str | None = None, *, compared: RunsCompared | None = None, files: Sequence[Path] = ()
+    comparison: Comparison,
+    uri: str | None = None,
+    *,
+    compared: RunsCompared | None = None,
+    verdict: Verdict = NO_LIMIT,
+    files: Sequence[Path] = (),
 ) -> str:
     """Make an MLflow run of a run, in the experiment `edgesparse/<bundle>`.
 
@@ -43,6 +49,7 @@ def log_run(
         comparison: of the run.
         uri: the tracking server or store; MLFLOW_TRACKING_URI where None.
         compared: the run held against an earlier one, for the changes as metrics.
+        verdict: what the gate says of it.
         files: further artifacts, such as the HTML report.
 
     Returns:
@@ -65,7 +72,7 @@ def log_run(
     except ImportError:
         raise UsageError("Expected MLflow, which is not installed.", hint=f"Install it: {INSTALL}") from None
     try:
-        return _log(MlflowClient(tracking_uri=uri), comparison, compared, files)
+        return _log(MlflowClient(tracking_uri=uri), comparison, compared, verdict, files)
     except MlflowException as error:
         first = str(error).strip().splitlines()[0]
         raise EdgesparseError(f"MLflow at {uri} refused: {first}", hint=_REFUSED) from None
@@ -75,12 +82,13 @@ def log_run(
 
 
 def _log(
-    client: MlflowClient, comparison: Comparison, compared: RunsCompared | None, files: Sequence[Path]
+    client: MlflowClient, comparison: Comparison, compared: RunsCompared | None, verdict: Verdict, files: Sequence[Path]
 ) -> str:  # fmt: skip
     name = f"edgesparse/{comparison.bundle['name']}"
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else client.create_experiment(name)
-    run = str(client.create_run(experiment, run_name=comparison.run, tags=_tags(comparison, compared)).info.run_id)
+    tags = _tags(comparison, compared, verdict)
+    run = str(client.create_run(experiment, run_name=comparison.run, tags=tags).info.run_id)
     try:
         for key, value in _params(comparison, compared).items():
             client.log_param(run, key, value)
@@ -91,8 +99,8 @@ def _log(
             from edgesparse.report.comparing import to_json as compared_to_json
             from edgesparse.report.comparing import to_markdown
 
-            client.log_dict(run, compared_to_json(compared), "compared.json")
-            client.log_text(run, to_markdown(compared), "compared.md")
+            client.log_dict(run, compared_to_json(compared, verdict), "compared.json")
+            client.log_text(run, to_markdown(compared, verdict), "compared.md")
         for file in files:
             client.log_artifact(run, str(file))
     except BaseException:
@@ -102,14 +110,14 @@ def _log(
     return run
 
 
-def _tags(comparison: Comparison, compared: RunsCompared | None) -> dict[str, str]:
+def _tags(comparison: Comparison, compared: RunsCompared | None, verdict: Verdict) -> dict[str, str]:
     found = {
         "edgesparse.version": __version__,
         "edgesparse.run": comparison.run,
         "edgesparse.emulated": str(bool(comparison.board.get("emulated"))).lower(),
     }
     if compared:
-        found |= {"edgesparse.base": compared.base.run, "edgesparse.verdict": headline(compared)}
+        found |= {"edgesparse.base": compared.base.run, "edgesparse.verdict": headline(compared, verdict)}
     return found
 
 

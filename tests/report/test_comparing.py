@@ -14,6 +14,7 @@ from rich.console import Console
 from edgesparse.errors import MeasurementError, SlowerThanAllowed, UsageError
 from edgesparse.report.comparing import RunsCompared, compare_runs, gate, render, to_json, to_markdown
 from edgesparse.report.comparing.cells import CellChange, Reading
+from edgesparse.report.comparing.verdict import NO_LIMIT, Verdict
 from edgesparse.report.comparing.words import headline
 from edgesparse.store import NoiseFloor, Run, keep_noise_floor
 from tests.report.pairs import make_pair, slower, without
@@ -31,10 +32,10 @@ def sides(cell: CellChange) -> tuple[Reading, Reading]:
     return cell.base, cell.new
 
 
-def printed(compared: RunsCompared, width: int = 120) -> str:
+def printed(compared: RunsCompared, width: int = 120, verdict: Verdict = NO_LIMIT) -> str:
     console = Console(width=width, record=True, file=None, quiet=False)
     with console.capture() as shown:
-        console.print(render(compared))
+        console.print(render(compared, verdict))
     return shown.get()
 
 
@@ -156,6 +157,41 @@ def test_nothing_that_could_be_judged_is_no_pass(tmp_path: Path) -> None:
     assert gate.undecided(few, 0.05) == [CELL]
     with pytest.raises(MeasurementError, match="Not one of 8 cells could be judged"):
         gate.require_not_slower(few, 0.05)
+
+
+def test_every_form_says_what_the_gate_says(tmp_path: Path) -> None:
+    """The job fails for more than slower cells: no form is green then."""
+    base, new = make_pair(tmp_path)
+    for compared, kind, said in (
+        (compare_runs(*make_pair(tmp_path, rounds=2)), "undecided", "Not one of 8 cells could be judged"),
+        (compare_runs(base, retyped(new, type="raspberrypi4")), "refused", "Expected two runs of one type of board"),
+    ):
+        verdict = gate.judge(compared, 0.05)
+        assert verdict.kind == kind and verdict.fails
+        assert to_markdown(compared, verdict).startswith(f"❌ **{said}")
+        assert said in printed(compared, 160, verdict)
+        document = to_json(compared, verdict)
+        assert document["verdict"].startswith(said) and document["gate"] == kind
+
+
+def test_without_a_limit_nothing_judged_is_no_good_news(tmp_path: Path) -> None:
+    few = compare_runs(*make_pair(tmp_path, rounds=2))
+    assert to_markdown(few).startswith("⚠️ **Nothing could be judged: of 8 cells 8 too few launches.")
+
+
+def test_what_is_not_counted_is_told_in_markdown(tmp_path: Path) -> None:
+    """One cell slower by far in too few launches, the others judged: the job goes on, with a warning."""
+
+    def few(record: dict[str, Any]) -> dict[str, Any] | None:
+        if record.get("cell") == CELL and record["type"] in ("launch", "samples") and record["round"] >= 3:
+            return None
+        return slower({CELL: 2.0})(record)
+
+    compared = compare_runs(*make_pair(tmp_path, few))
+    verdict = gate.judge(compared, 0.05)
+    assert (verdict.kind, verdict.not_counted) == ("passed", [CELL])
+    text = to_markdown(compared, verdict)
+    assert text.startswith("⚠️") and f"{CELL} took more than allowed, and had too few launches to tell" in text
 
 
 def test_settings_that_changed_are_told_and_others_not(tmp_path: Path) -> None:
@@ -340,8 +376,8 @@ def test_markdown_is_a_verdict_a_table_and_folds(tmp_path: Path) -> None:
     assert sum(line.startswith("| ") and "| --- |" not in line for line in plain) == 1 + 8
     assert plain.count("<details>") == plain.count("</details>") == 1
     assert "\\~" in "\n".join(plain)
-    broken = list(gate.broken(compared, 0.05).values())
-    assert to_markdown(compared, broken).startswith("❌ **Worse than allowed: block-4x1-80/xnnpack/1 slower, +")
+    worse = to_markdown(compared, gate.judge(compared, 0.05))
+    assert worse.startswith("❌ **Worse than allowed: block-4x1-80/xnnpack/1 slower, +")
     fine = to_markdown(compare_runs(*make_pair(tmp_path)))
     assert fine.startswith("✅ **No difference shown")
 

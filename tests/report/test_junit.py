@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgesparse.report.comparing import compare_runs, to_junit
+from edgesparse.report.comparing import RunsCompared, compare_runs, judge
+from edgesparse.report.comparing import to_junit as to_junit_of
 from tests.report.pairs import make_pair, slower
 
 CELL = "block-4x1-80/xnnpack/1"
@@ -25,10 +26,16 @@ SCHEMA = {
     "property": ({"name", "value"}, {}, []),
     "testcase": ({"name", "classname", "time"}, {}, ["skipped", "error", "failure"]),
     "failure": ({"type"}, {"message"}, []),
+    "error": ({"type"}, {"message"}, []),
     "skipped": ({}, {"message"}, []),
     "system-out": ({}, {}, []),
     "system-err": ({}, {}, []),
 }
+
+
+def to_junit(compared: RunsCompared, limit: float | None = None) -> str:
+    """With the gate's verdict, as the command writes it."""
+    return to_junit_of(compared, judge(compared, limit))
 
 
 def check(element: ElementTree.Element) -> None:
@@ -75,6 +82,22 @@ def test_the_limit_decides_and_what_cannot_be_judged_is_skipped(tmp_path: Path) 
     both = ElementTree.fromstring(to_junit(compare_runs(*working)).encode())
     (skipped,) = both.iter("skipped")
     assert "failed in the base run as well: parity" in skipped.attrib["message"]
+
+
+def test_a_job_that_fails_without_a_worse_cell_is_an_error(tmp_path: Path) -> None:
+    few = compare_runs(*make_pair(tmp_path, rounds=2))
+    base, new = make_pair(tmp_path)
+    new.record.about["board"] = {**new.record.about["board"], "type": "raspberrypi4"}
+    others = compare_runs(base, new)
+    for compared, kind in ((few, "undecided"), (others, "refused")):
+        root = ElementTree.fromstring(to_junit(compared, 0.05).encode())
+        check(root)
+        counts = {key: root[0].attrib[key] for key in ("tests", "failures", "errors", "skipped")}
+        assert counts == {"tests": "9", "failures": "0", "errors": "1", "skipped": "8"}
+        assert len(list(root.iter("testcase"))) == 9
+        ((case, error),) = [(each, each[0]) for each in root.iter("testcase") if each.find("error") is not None]
+        assert (case.attrib["name"], error.attrib["type"]) == ("gate", kind)
+        assert "<error" not in to_junit(compared)
 
 
 def test_an_emulated_board_has_no_time(tmp_path: Path) -> None:

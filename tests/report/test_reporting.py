@@ -82,6 +82,15 @@ def test_a_pull_request_and_a_ci_server_get_theirs(pair: tuple[Run, Run], tmp_pa
     assert refused(nowhere).exit_code == 2
 
 
+def test_no_file_is_green_where_the_command_fails(tmp_path: Path) -> None:
+    ids, junit = [run.id for run in make_pair(tmp_path, rounds=2)], tmp_path / "junit.xml"
+    result = report("--compare", *ids, "--fail-if-slower", "5%", "--markdown", "--junit", str(junit))
+    assert refused(result).exit_code == 6
+    assert result.stdout.startswith("❌ **Not one of 8 cells could be judged")
+    assert ElementTree.parse(junit).getroot()[0].attrib["errors"] == "1"
+    assert "9 test cases" in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

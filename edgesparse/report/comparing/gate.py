@@ -7,10 +7,8 @@ import re
 from edgesparse.errors import MeasurementError, SlowerThanAllowed, UsageError
 from edgesparse.report.comparing.cells import CellChange
 from edgesparse.report.comparing.compared import RunsCompared
-from edgesparse.report.comparing.words import change
-
-# Those of which a time or a count was held against an earlier one.
-_JUDGED = ("faster", "slower", "fewer", "more", "no difference")
+from edgesparse.report.comparing.verdict import Verdict
+from edgesparse.report.comparing.words import JUDGED, change
 
 
 def share(text: str) -> float:
@@ -48,32 +46,56 @@ def undecided(compared: RunsCompared, limit: float) -> list[str]:
     ]
 
 
-def require_not_slower(compared: RunsCompared, limit: float) -> None:
-    """Raise where the new run is worse than allowed.
+def judge(compared: RunsCompared, limit: float | None) -> Verdict:
+    """What a CI job makes of two runs; nothing is raised yet, so that it can be shown first.
+
+    Args:
+        limit: as `broken` takes it; None where nothing is asked for, so that nothing fails.
+    """
+    if limit is None:
+        return Verdict(kind="no limit", broken=broken(compared, 0.0))
+    if not compared.same_type:
+        return Verdict(
+            kind="refused", limit=limit, hint="Hold the new run against an earlier one of its own board.",
+            reason=f"Expected two runs of one type of board, found {compared.base.board.get('type')} and "
+            f"{compared.new.board.get('type')}.",
+        )  # fmt: skip
+    not_counted = undecided(compared, limit)
+    if found := broken(compared, limit):
+        return Verdict(kind="worse", limit=limit, broken=found, not_counted=not_counted)
+    if not any(cell.outcome in JUDGED for cell in compared.cells):
+        return Verdict(
+            kind="undecided", limit=limit, not_counted=not_counted,
+            reason=f"Not one of {len(compared.cells)} cells could be judged, so nothing says that it is not slower.",
+            hint="Measure the same variants under the same backends, with more --rounds, on a board with a latency.",
+        )  # fmt: skip
+    return Verdict(kind="passed", limit=limit, not_counted=not_counted)
+
+
+def require_passed(compared: RunsCompared, verdict: Verdict) -> None:
+    """Raise where the job fails.
 
     Raises:
         UsageError: the boards are of different types. SlowerThanAllowed: a cell is slower, fails or is missing.
         MeasurementError: no cell at all could be judged, so that nothing may be concluded.
     """
-    if not compared.same_type:
-        raise UsageError(
-            f"Expected two runs of one type of board, found {compared.base.board.get('type')} and "
-            f"{compared.new.board.get('type')}.",
-            hint="Hold the new run against an earlier one of its own board.",
-        )
-    if found := broken(compared, limit):
-        first, *others = found.values()
+    if verdict.kind == "refused":
+        raise UsageError(verdict.reason, hint=verdict.hint)
+    if verdict.kind == "worse":
+        first, *others = verdict.not_allowed
         more = f", and {len(others)} more" if others else ""
         raise SlowerThanAllowed(
-            f"Run {compared.new.run} is worse than {compared.base.run}, beyond the {limit * 100:g} % allowed: "
+            f"Run {compared.new.run} is worse than {compared.base.run}, beyond the {verdict.limit * 100:g} % allowed: "
             f"{first}{more}.",
             hint=f"All of it: edgesparse report --compare {compared.base.run} {compared.new.run}",
         )
-    if not any(cell.outcome in _JUDGED for cell in compared.cells):
-        raise MeasurementError(
-            f"Not one of {len(compared.cells)} cells could be judged, so nothing says that it is not slower.",
-            hint="Measure the same variants under the same backends, with more --rounds, on a board with a latency.",
-        )
+    if verdict.kind == "undecided":
+        raise MeasurementError(verdict.reason, hint=verdict.hint)
+
+
+def require_not_slower(compared: RunsCompared, limit: float) -> None:
+    """Judge, and raise where the new run is worse than allowed, as `require_passed` does."""
+    require_passed(compared, judge(compared, limit))
 
 
 def _reason(cell: CellChange, limit: float) -> str:

@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from edgesparse.report.comparing import words
 from edgesparse.report.comparing.cells import CellChange
 from edgesparse.report.comparing.compared import RunsCompared
+from edgesparse.report.comparing.verdict import NO_LIMIT, Verdict
 
 # A table longer than this shows what is no noise, and folds the rest.
 _LONG = 12
+_MARKS = {"fails": "❌", "mind": "⚠️", "good": "✅"}
 
 
-def to_markdown(compared: RunsCompared, broken: Sequence[str] = ()) -> str:
+def to_markdown(compared: RunsCompared, verdict: Verdict = NO_LIMIT) -> str:
     """GitHub's Markdown, which GitLab and Gitea read as well.
 
     Args:
-        broken: what is not allowed, from `gate`.
+        verdict: from `gate.judge`; with a cross the job fails.
     """
-    worse = broken or any(cell.outcome in words.BAD for cell in compared.cells)
-    mark = "❌" if broken else "⚠️" if worse else "✅"
+    mark = _MARKS[words.mood(compared, verdict)]
     told = [cell for cell in compared.cells if cell.outcome not in ("no difference", "fails in both")]
     short = len(compared.cells) <= _LONG
-    lines = [f"{mark} **{_escaped(words.headline(compared, broken))}**", "", _escaped(words.title(compared)), ""]
+    lines = [f"{mark} **{_escaped(words.headline(compared, verdict))}**", "", _escaped(words.title(compared)), ""]
     if shown := compared.cells if short else told:
         lines += [*_table(compared, shown), ""]
     if compared.settings:
@@ -30,7 +31,7 @@ def to_markdown(compared: RunsCompared, broken: Sequence[str] = ()) -> str:
         lines += _folded("What changed in the setting", _rows(["", "base", "new"], rows))
     if not short and len(told) < len(compared.cells):
         lines += _folded(f"All {len(compared.cells)} cells", _table(compared, compared.cells))
-    notes = [*words.sentences(compared), *(f"**Mind:** {text}" for text in compared.warnings)]
+    notes = [*words.sentences(compared, verdict), *(f"**Mind:** {text}" for text in compared.warnings)]
     lines += _folded("How to read this", [f"- {_escaped(note)}" for note in notes])
     return "\n".join(lines).rstrip("\n") + "\n"
 

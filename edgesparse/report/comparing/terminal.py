@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from edgesparse.report.comparing import words
 from edgesparse.report.comparing.compared import RunsCompared
+from edgesparse.report.comparing.verdict import NO_LIMIT, Verdict
 from edgesparse.report.tables import new_table
 
 # Below so many columns a cell takes a line for its name and one for its numbers.
 _WIDE = 100
+_STYLES = {"fails": "bold red", "mind": "bold yellow", "good": "bold green"}
 
 
 class CompareView:
@@ -21,17 +21,19 @@ class CompareView:
 
     Args:
         compared: what to show.
-        broken: what is not allowed, from `gate`.
+        verdict: from `gate.judge`.
     """
 
-    def __init__(self, compared: RunsCompared, broken: Sequence[str] = ()) -> None:
-        self.compared, self.broken = compared, broken
+    def __init__(self, compared: RunsCompared, verdict: Verdict = NO_LIMIT) -> None:
+        self.compared, self.verdict = compared, verdict
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         compared = self.compared
         yield Text(words.title(compared), style="bold")
-        worse = self.broken or any(cell.outcome in words.BAD for cell in compared.cells)
-        yield Text(words.headline(compared, self.broken), style="bold red" if worse else "bold green")
+        style = _STYLES[words.mood(compared, self.verdict)]
+        if any(cell.outcome in words.BAD for cell in compared.cells):
+            style = _STYLES["fails"]
+        yield Text(words.headline(compared, self.verdict), style=style)
         if compared.settings:
             settings = new_table("", "what changed", "base", "new")
             for each in compared.settings:
@@ -40,7 +42,7 @@ class CompareView:
         else:
             yield Text("Nothing changed in files, software, board and conditions.")
         yield self._cells(wide=options.max_width >= _WIDE)
-        for line in words.sentences(compared):
+        for line in words.sentences(compared, self.verdict):
             yield Text(f"  {line}", style="dim")
         for line in compared.warnings:
             yield Text(f"! {line}", style="yellow")
@@ -63,6 +65,6 @@ class CompareView:
         return table
 
 
-def render(compared: RunsCompared, broken: Sequence[str] = ()) -> CompareView:
-    """The comparison, ready to print; `broken` is what is not allowed, if there was a limit."""
-    return CompareView(compared, broken)
+def render(compared: RunsCompared, verdict: Verdict = NO_LIMIT) -> CompareView:
+    """The comparison, ready to print, with what `gate.judge` made of it if there was a limit."""
+    return CompareView(compared, verdict)

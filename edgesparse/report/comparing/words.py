@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,16 +11,24 @@ from edgesparse import stats
 from edgesparse.quantity import NO_LATENCY, millions
 from edgesparse.report.comparing.cells import CellChange, Reading, told_energy, worst_first
 from edgesparse.report.comparing.compared import RunsCompared
+from edgesparse.report.comparing.verdict import NO_LIMIT, Verdict
 from edgesparse.report.export import milliseconds
 from edgesparse.report.tables import kilobytes, percent
 
 BAD = ("slower", "more", "fails now", "missing")
 GOOD = ("faster", "fewer", "works now")
+# Those of which a time or a count was held against an earlier one.
+JUDGED = ("faster", "slower", "fewer", "more", "no difference")
 
 
-def to_json(compared: RunsCompared, broken: Sequence[str] = ()) -> dict[str, Any]:
-    """In JSON types: the structs, with the verdict in a sentence, and what is not allowed (from `gate`)."""
-    return {**msgspec.to_builtins(compared), "verdict": headline(compared, broken), "not_allowed": list(broken)}
+def to_json(compared: RunsCompared, verdict: Verdict = NO_LIMIT) -> dict[str, Any]:
+    """In JSON types: the structs, with the verdict in a sentence, and what the gate says and does not allow."""
+    return {
+        **msgspec.to_builtins(compared),
+        "verdict": headline(compared, verdict),
+        "gate": verdict.kind,
+        "not_allowed": verdict.not_allowed,
+    }
 
 
 def title(compared: RunsCompared) -> str:
@@ -35,13 +42,20 @@ def title(compared: RunsCompared) -> str:
     return f"{' and '.join(bundles)} on {emulated}{' and '.join(boards)}: {new.run} against {base.run}"
 
 
-def headline(compared: RunsCompared, broken: Sequence[str] = ()) -> str:
-    """The verdict in a sentence: what got worse first.
+def mood(compared: RunsCompared, verdict: Verdict = NO_LIMIT) -> Literal["fails", "mind", "good"]:
+    """Whether the job fails; else whether somebody should look: something is worse, or nothing could be judged."""
+    if verdict.fails:
+        return "fails"
+    outcomes = {cell.outcome for cell in compared.cells}
+    looked = outcomes.isdisjoint(BAD) and not verdict.not_counted and not outcomes.isdisjoint((*JUDGED, *GOOD))
+    return "good" if looked else "mind"
 
-    Args:
-        broken: what is not allowed, from `gate`; told instead of everything else.
-    """
-    if broken:
+
+def headline(compared: RunsCompared, verdict: Verdict = NO_LIMIT) -> str:
+    """The verdict in a sentence: why a job fails, else what got worse first."""
+    if verdict.reason:
+        return verdict.reason
+    if broken := verdict.not_allowed:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         return f"Worse than allowed: {broken[0]}{more}."
     counts = Counter(cell.outcome for cell in compared.cells)
@@ -50,11 +64,12 @@ def headline(compared: RunsCompared, broken: Sequence[str] = ()) -> str:
     parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items(), key=lambda each: _rank(each[0]))]
     worst = next((cell for cell in worst_first(compared.cells) if cell.outcome in ("slower", "more")), None)
     detail = f"; at worst {worst.cell}, {change(worst.change)}" if worst else ""
-    verdict = "Slower" if counts["slower"] else "More instructions" if counts["more"] else ""
-    verdict = verdict or ("Fails" if counts["fails now"] or counts["missing"] else "")
-    verdict = verdict or ("Faster" if counts["faster"] else "Fewer instructions" if counts["fewer"] else "")
+    said = "Slower" if counts["slower"] else "More instructions" if counts["more"] else ""
+    said = said or ("Fails" if counts["fails now"] or counts["missing"] else "")
+    said = said or ("Faster" if counts["faster"] else "Fewer instructions" if counts["fewer"] else "")
+    said = said or ("No difference shown" if counts["no difference"] else "Nothing could be judged")
     cells = "cell" if len(compared.cells) == 1 else "cells"
-    return f"{verdict or 'No difference shown'}: of {len(compared.cells)} {cells} {', '.join(parts)}{detail}."
+    return f"{said}: of {len(compared.cells)} {cells} {', '.join(parts)}{detail}."
 
 
 def _rank(outcome: str) -> int:
@@ -115,9 +130,12 @@ def beside(cell: CellChange) -> list[str]:
     return found
 
 
-def sentences(compared: RunsCompared) -> list[str]:
-    """What the marks mean, and every failure in words."""
-    found = []
+def sentences(compared: RunsCompared, verdict: Verdict = NO_LIMIT) -> list[str]:
+    """What the marks mean, every failure in words, and what the gate left out."""
+    found = [
+        f"{cell} took more than allowed, and had too few launches to tell: it is not counted."
+        for cell in verdict.not_counted
+    ]
     for cell in compared.cells:
         if cell.outcome == "missing":
             found.append(f"{cell.cell} is missing in the new run.")
