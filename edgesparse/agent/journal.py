@@ -27,9 +27,9 @@ class Journal:
 
     def __init__(self, path: Path, *, reserve: bool = False) -> None:
         self.path = path
-        self._reserve = path.with_suffix(".reserve") if reserve else None
-        if self._reserve:
-            with self._reserve.open("wb") as file:
+        self._has_reserve = reserve
+        if reserve:
+            with _reserve_of(path).open("wb") as file:
                 file.write(bytes(RESERVE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
@@ -66,8 +66,8 @@ class Journal:
 
     def give_up_reserve(self) -> None:
         """Let the next records have the space that was kept."""
-        if self._reserve:
-            self._reserve.unlink(missing_ok=True)
+        if self._has_reserve:
+            give_up_reserve(self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -81,6 +81,15 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def give_up_reserve(path: Path) -> None:
+    """Let whoever writes next have the space that was kept beside a journal, also by an agent that was killed."""
+    _reserve_of(path).unlink(missing_ok=True)
+
+
+def _reserve_of(path: Path) -> Path:
+    return path.with_suffix(".reserve")
 
 
 def read_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:

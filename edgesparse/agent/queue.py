@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse import wire
-from edgesparse.agent.journal import Journal, last_record
+from edgesparse.agent.journal import Journal, give_up_reserve, last_record
 from edgesparse.agent.line import expected_s, in_turn
 from edgesparse.agent.machine_lock import MachineLock
 from edgesparse.agent.runner import Runner
@@ -74,16 +74,26 @@ class RunQueue:
         self.on_idle: Callable[[], None] = lambda: None
 
     def close_interrupted(self) -> None:
-        """Mark the runs that an earlier agent left unfinished: nobody will go on with them."""
-        for directory in sorted((self.store.home / "runs").iterdir()):
-            last = last_record(directory / "journal.jsonl")
-            if last is None or last["type"] != "finished":
-                with Journal(directory / "journal.jsonl") as journal:
+        """Mark the runs that an earlier agent left unfinished: nobody will go on with them. A disk that refuses even
+        that keeps no agent from starting."""
+        for directory in sorted(self._directories()):
+            path = directory / "journal.jsonl"
+            try:
+                give_up_reserve(path)
+                last = last_record(path)
+                if last is None or last.get("type") != "finished":
                     reason = "the agent was stopped or the board restarted in the middle of the run"
-                    journal.append("finished", status="failed", reason=reason)
-        kept = sorted((self.store.home / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
-        for directory in kept[:-KEPT_RUNS]:
-            shutil.rmtree(directory)
+                    _finish(path, "failed", reason)
+            except OSError as error:
+                _say(f"the end of run {directory.name} cannot be noted: {error}")
+        for directory in self._latest()[KEPT_RUNS:]:
+            shutil.rmtree(directory, ignore_errors=True)  # what cannot be removed now is tried again at the next start
+
+    def _directories(self) -> list[Path]:
+        return [path for path in (self.store.home / "runs").iterdir() if path.is_dir()]
+
+    def _latest(self) -> list[Path]:
+        return sorted(self._directories(), key=lambda path: path.stat().st_mtime, reverse=True)
 
     # -- what clients ask for ----------------------------------------------------------------------------------------
 
@@ -167,8 +177,10 @@ class RunQueue:
         for entry in self.waiting:
             if entry.spec.run == run:
                 self.waiting.remove(entry)
-                with Journal(entry.journal_path) as journal:
-                    journal.append("finished", status="cancelled", reason=reason + " while it waited")
+                try:
+                    _finish(entry.journal_path, "cancelled", reason + " while it waited")
+                except OSError as error:  # a full disk: it is out of line all the same
+                    _say(f"the end of run {run} cannot be noted: {error}")
                 await self._announce()
                 return True
         return False
@@ -201,10 +213,9 @@ class RunQueue:
                 }
             )
             before_s += entry.remaining_s
-        latest = sorted((self.store.home / "runs").iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         in_line = {entry.spec.run for entry in line}
         ended = []
-        for directory in [path for path in latest if path.name not in in_line][:5]:
+        for directory in [path for path in self._latest() if path.name not in in_line][:5]:
             last, spec = last_record(directory / "journal.jsonl") or {}, read_json(directory / "spec.json") or {}
             ended.append({"run": directory.name, "owner": spec.get("owner"), "status": last.get("status", "unknown")})
         state = "idle" if not self.active else "waiting" if self.held_by else "measuring"
@@ -259,8 +270,7 @@ class RunQueue:
                     break
                 holder = self.machine.holder()
             except OSError as error:
-                with contextlib.suppress(OSError):
-                    print(f"measuring without the machine's lock: {error}", file=sys.stderr, flush=True)
+                _say(f"measuring without the machine's lock: {error}")
                 break
             if holder != self.held_by:
                 self.held_by = holder
@@ -293,3 +303,13 @@ class RunQueue:
         self.changes += 1
         async with self._changed:
             self._changed.notify_all()
+
+
+def _finish(path: Path, status: str, reason: str) -> None:
+    with Journal(path) as journal:
+        journal.append("finished", status=status, reason=reason)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk takes the log, not the agent
+        print(text, file=sys.stderr, flush=True)
