@@ -7,9 +7,8 @@ after, is taken off; how far the two were apart is part of what is not known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +24,6 @@ FEWEST_READINGS = 10
 # be missing that way: what it may have held is part of what is not known.
 _LARGEST_GAP = 5.0
 _MOST_MISSING = 0.05
-# Which scope energy is told of where a board has several: the one that holds the most.
-SCOPES = ("wall", "board-input", "soc", "gpu", "rail")
-# Those in which the processor is.
-ENCLOSING = ("wall", "board-input", "soc")
 
 
 @dataclass(frozen=True)
@@ -195,39 +190,3 @@ def per_inference(
     return PerInference(
         float(np.median(above)), interval, float(np.median(gross)), above, float(np.mean(power)), left_out
     )
-
-
-# A channel of a source, by the source's name.
-Named = tuple[str, Mapping[str, Any]]
-
-
-def main_channels(sources: Sequence[Mapping[str, Any]]) -> list[Named]:
-    """The channels whose sum is the energy of the board: those of the scope that holds the most, its total alone where
-    it has one. Simulated sources count where there are no others.
-
-    Args:
-        sources: as a run's `sensors_found` record has them.
-
-    Returns:
-        (source, channel) pairs of one source; empty without sensors.
-    """
-    return next(iter(candidates(sources)), [])
-
-
-def candidates(sources: Sequence[Mapping[str, Any]]) -> list[list[Named]]:
-    """What else energy could be told of, the best first, where the best gives no readings: a battery does not while a
-    charger feeds the board. Only what holds the processor stands in; parts of it never do."""
-    real = [source for source in sources if not source["simulated"]] or list(sources)
-    found: list[list[Named]] = []
-    for scope in SCOPES:
-        if found and scope not in ENCLOSING:
-            break
-        for source in real:
-            channels = [channel for channel in source["channels"] if channel["scope"] == scope]
-            if totals := [channel for channel in channels if channel["total"]]:
-                found.append([(source["source"], totals[0])])
-            elif channels:
-                found.append([(source["source"], channel) for channel in channels])
-            if channels and scope not in ENCLOSING:
-                break
-    return found

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 
 from edgesparse import energy
+from edgesparse.agent.sensors.told import candidates, main_channels
 from edgesparse.energy import Trace
 
 Load = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -189,7 +190,7 @@ def test_the_total_is_used_alone_and_scopes_are_never_added() -> None:
     made_up = source("simulated", ("simulated", "board-input", True), simulated=True)
 
     def names(*sources: dict[str, object]) -> list[str]:
-        return [channel["name"] for _, channel in energy.main_channels(sources)]
+        return [channel["name"] for _, channel in main_channels(sources)]
 
     assert names(jetson) == ["VDD_IN"]
     assert names(jetson, wall) == ["meter"]
@@ -206,7 +207,7 @@ def test_what_else_may_speak_holds_the_processor_too() -> None:
     rails = source("hwmon ina226", ("A", "rail", False))
 
     def names(*sources: dict[str, object]) -> list[list[str]]:
-        return [[channel["name"] for _, channel in group] for group in energy.candidates(sources)]
+        return [[channel["name"] for _, channel in group] for group in candidates(sources)]
 
     assert names(rapl, battery, gpu, rails) == [["BAT0"], ["package-0"]]
     assert names(gpu, rails) == [["GPU 0"]]

@@ -11,6 +11,7 @@ import pytest
 from edgesparse import energy
 from edgesparse.agent.sensors import Source, battery, hwmon, iio, ina3221, meter, pmic, rapl
 from edgesparse.agent.sensors.source import ENERGY, Channel, Reading
+from edgesparse.agent.sensors.told import main_channels
 from tests.agent.sensors import trees
 from tests.test_energy import LOADS, START_NS, stamps
 
@@ -92,7 +93,7 @@ BOARDS: dict[str, Board] = {
 def main_channel(source: Source) -> tuple[int, Channel]:
     """The channel that energy is told of, by its place among the readings."""
     described = {"source": source.name, "simulated": False, "channels": [each.to_message() for each in source.channels]}
-    ((_, chosen),) = energy.main_channels([described])
+    ((_, chosen),) = main_channels([described])
     place = [channel.name for channel in source.channels].index(chosen["name"])
     return place, source.channels[place]
 

@@ -13,6 +13,7 @@ from edgesparse.agent.conditions import LiveConditions
 from edgesparse.agent.sampling import ConditionsSampler, Sampler, start_sampling
 from edgesparse.agent.sensors import find_sources
 from edgesparse.agent.sensors.meter import Meter
+from edgesparse.agent.sensors.told import candidates
 
 # A launch of which energy is to be known goes on for so many readings of the slowest sensor, within these limits.
 READINGS_PER_WINDOW = 15
@@ -30,25 +31,30 @@ class Beside:
     def __init__(self, spec: wire.RunSpec, record: Callable[..., None]) -> None:
         self._spec, self._record = spec, record
         self._samplers: list[Sampler] = []
+        self._told: set[tuple[str, str]] = set()
+        self._reason = ""
         self._conditions: ConditionsSampler | None = None
         self._lock, self._stopped = threading.Lock(), False
 
     async def start(self) -> None:
         """Find the sensors and how fast they are; from then on they are read."""
         self._conditions = ConditionsSampler(LiveConditions().read)
-        reason = ""
         if self._spec.energy:
             try:
                 await asyncio.get_running_loop().run_in_executor(None, self._find)
-            except (OSError, ValueError) as error:  # a meter's command that does not start
-                reason = str(error)
+            except (OSError, ValueError) as error:
+                self._reason = str(error)
         described = [sampler.describe() for sampler in self._samplers]
-        self._record("sensors_found", sources=described, energy=self._spec.energy, reason=reason)
+        self._told = {(source, channel["name"]) for group in candidates(described) for source, channel in group}
+        self._record("sensors_found", sources=described, energy=self._spec.energy, reason=self._reason)
 
     def _find(self) -> None:
         sources = find_sources()
         if self._spec.meter:
-            sources.append(Meter(self._spec.meter, self._spec.meter_scope))
+            try:
+                sources.append(Meter(self._spec.meter, self._spec.meter_scope))
+            except (OSError, ValueError) as error:  # the board's own sensors are read all the same
+                self._reason = f"the meter's command does not start: {error}"
         samplers = start_sampling(sources)
         with self._lock:
             self._samplers = samplers
@@ -58,8 +64,16 @@ class Beside:
 
     @property
     def _slowest_s(self) -> float:
-        """How far apart the readings of the slowest source are by now; 0 without any."""
-        return max((sampler.rate.period_s for sampler in self._samplers), default=0.0)
+        """How far apart the readings of the slowest channel are by now of which energy may be told; 0 without any."""
+        return max(
+            (
+                max(sampler.rate.period_s, sampler.rate.of_channel(place)[0])
+                for sampler in self._samplers
+                for place, channel in enumerate(sampler.source.channels)
+                if (sampler.source.name, channel.name) in self._told
+            ),
+            default=0.0,
+        )
 
     @property
     def window_s(self) -> float:

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from edgesparse.agent.sensors.meter import Meter
-from edgesparse.agent.sensors.source import POWER, Reading, Source
+from edgesparse.agent.sensors.source import POWER, Channel, Reading, Source
 
 # Reading all sources takes at most this share of a core.
 COST_SHARE = 0.005
@@ -33,8 +33,9 @@ _FEWEST_CHANGES = 3
 # Where values did not change and the source does not say.
 USUAL_PERIOD_S = 0.1
 CONDITIONS_S = 1.0
-# Of so many different values the smallest step between two is that of the sensor.
-_VALUES_FOR_A_STEP = 8
+# A value that idles on a step of its sensor is renewed more often than it changes: of the times between its changes,
+# the one that a quarter stays under is how often it is renewed.
+_QUARTER = 4
 # A record holds no more readings, and a message to the host no more than fits.
 _MOST_READINGS = 5000
 
@@ -42,14 +43,19 @@ _MOST_READINGS = 5000
 @dataclass(frozen=True)
 class Rate:
     """How often a source is renewed and read, in seconds; `seen`: its values changed, else it is what the source says
-    or what is usual. `cost_s` is what one reading takes of a core. `steps` is each channel's smallest step, 0 where too
-    few values were seen."""
+    or what is usual. Both of its fastest channel; `channels` has them of each. `cost_s` is what one reading takes of a
+    core. `steps` is each channel's smallest step, 0 where its value stayed the same."""
 
     update_s: float
     period_s: float
     seen: bool
     cost_s: float
     steps: tuple[float, ...] = ()
+    channels: tuple[tuple[float, bool], ...] = ()
+
+    def of_channel(self, place: int) -> tuple[float, bool]:
+        """How often the channel at this place is renewed, and whether that was seen."""
+        return self.channels[place] if self.channels else (self.update_s, self.seen)
 
 
 def find_rate(
@@ -59,26 +65,78 @@ def find_rate(
     then take `share` of a core."""
     if isinstance(source, Meter):
         return _rate_of_lines(source, watch_s, longest_s)
-    changes: list[int] = []
-    seen: list[list[Reading]] = []
-    count, began_s, cost = 0, time.monotonic(), _Cost(source)
-    while _goes_on(time.monotonic() - began_s, len(changes), watch_s, longest_s):
-        if seen and all(isinstance(reading, str) for reading in seen[-1]):
-            longest_s = watch_s  # nothing to wait for, such as where root alone may read it
+    watched = [_Watched(channel) for channel in source.channels]
+    began_s, cost = time.monotonic(), _Cost(source)
+    while _goes_on(time.monotonic() - began_s, _fewest_changes(watched), watch_s, longest_s):
         look_s = time.monotonic()
         readings = _readings(source)
         cost.count()
-        if not seen or readings != seen[-1]:
-            if seen:
-                changes.append(time.monotonic_ns())
-            seen.append(readings)
-        count += 1
+        for each, reading in zip(watched, readings):
+            each.take(reading)
+        if all(isinstance(reading, str) for reading in readings):
+            longest_s = watch_s  # nothing to wait for, such as where root alone may read it
         time.sleep(max(_LOOK_S, time.monotonic() - look_s))
-    apart = _steps_s(changes)
-    found = len(apart) >= _FEWEST_CHANGES
-    update_s = median(apart) if found else source.declared_period_s or USUAL_PERIOD_S
-    cost_s = _COLD * cost.mean_s
-    return Rate(update_s, max(update_s, cost_s / share), found, cost_s, _smallest_steps(source, seen))
+    channels = tuple(_rate_of(each, watched, source.declared_period_s) for each in watched)
+    # One that was not seen to change may be far slower than what is usual: it is for the others to say.
+    update_s = min((update_s for update_s, seen in channels if seen), default=min(channels)[0])
+    seen, cost_s, steps = any(seen for _, seen in channels), _COLD * cost.mean_s, tuple(each.step for each in watched)
+    return Rate(update_s, max(update_s, cost_s / share), seen, cost_s, steps, channels)
+
+
+class _Watched:
+    """When a channel's value changed, and which values there were.
+
+    Args:
+        channel: the one that is watched.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.changes: list[int] = []
+        self._values: set[float] = set()
+        self._last: float | None = None
+
+    def take(self, reading: Reading) -> None:
+        """A reading that has been taken just now."""
+        if isinstance(reading, str):
+            return
+        if self._last is not None and reading != self._last:
+            self.changes.append(time.monotonic_ns())
+        self._last = reading
+        self._values.add(reading)
+
+    @property
+    def update_s(self) -> float | None:
+        """How often its value is renewed; None where it changed too seldom to tell."""
+        apart = sorted(_steps_s(self.changes))
+        return apart[len(apart) // _QUARTER] if len(apart) >= _FEWEST_CHANGES else None
+
+    @property
+    def step(self) -> float:
+        """By how much two values differed at least; 0 where there was but one. A counter's steps are of what it
+        counts."""
+        values = sorted(self._values) if self.channel.counts == POWER else []
+        return min((values[place] - values[place - 1] for place in range(1, len(values))), default=0.0)
+
+
+def _fewest_changes(watched: list[_Watched]) -> int:
+    """Of the channels that change at all: another may stand still for as long as nothing runs."""
+    return min((len(each.changes) for each in watched if each.changes), default=0)
+
+
+def _rate_of(one: _Watched, watched: list[_Watched], source_declares_s: float | None) -> tuple[float, bool]:
+    """How often it is renewed, and whether that was seen: on itself or, where it stands still, on others of its chip,
+    of which the slowest counts."""
+    own_s = one.update_s
+    if own_s is not None:
+        return own_s, True
+    chip = [
+        each.update_s for each in watched
+        if each.channel.place and (each.channel.place, each.channel.counts) == (one.channel.place, one.channel.counts)
+    ]  # fmt: skip
+    if found := [update_s for update_s in chip if update_s is not None]:
+        return max(found), True
+    return one.channel.declared_s or source_declares_s or USUAL_PERIOD_S, False
 
 
 def _readings(source: Source) -> list[Reading]:
@@ -106,17 +164,6 @@ def _rate_of_lines(source: Meter, watch_s: float, longest_s: float) -> Rate:
 
 def _steps_s(stamps_ns: list[int]) -> list[float]:
     return [(stamps_ns[place] - stamps_ns[place - 1]) / 1e9 for place in range(1, len(stamps_ns))]
-
-
-def _smallest_steps(source: Source, seen: list[list[Reading]]) -> tuple[float, ...]:
-    """By how much two values of a channel differed at least. A counter's steps are of what it counts."""
-    steps = []
-    for channel, column in zip(source.channels, zip(*seen)):
-        values = sorted({value for value in column if not isinstance(value, str)})
-        enough = channel.counts == POWER and len(values) >= _VALUES_FOR_A_STEP
-        apart = [values[place] - values[place - 1] for place in range(1, len(values))]
-        steps.append(min(apart) if enough else 0.0)
-    return tuple(steps)
 
 
 class _Cost:
@@ -220,21 +267,27 @@ class Sampler:
 
     def describe(self) -> dict[str, Any]:
         """Name, channels and rate, as JSON types."""
-        steps = self.rate.steps or (0.0,) * len(self.source.channels)
-        channels = [
-            replace(channel, resolution=max(channel.resolution, step))
-            for channel, step in zip(self.source.channels, steps)
-        ]
         return {
             "source": self.source.name,
             "simulated": self.source.simulated,
-            "channels": [channel.to_message() for channel in channels],
+            "channels": [self._describe(place) for place in range(len(self.source.channels))],
             "update_s": self.rate.update_s,
             "period_s": self.rate.period_s,
             "rate_seen": self.rate.seen,
-            "rate_declared": self.source.declared_period_s is not None,
             "stamped": self.source.stamped,
             "cost_s": self.rate.cost_s,
+        }
+
+    def _describe(self, place: int) -> dict[str, Any]:
+        """`resolution_seen`: it is the smallest step of the few values that there were while it was watched."""
+        channel, (update_s, seen) = self.source.channels[place], self.rate.of_channel(place)
+        step = self.rate.steps[place] if self.rate.steps else 0.0
+        return {
+            **replace(channel, resolution=max(channel.resolution, step)).to_message(),
+            "resolution_seen": step > channel.resolution,
+            "update_s": update_s,
+            "rate_seen": seen,
+            "rate_declared": (channel.declared_s or self.source.declared_period_s) is not None,
         }
 
     def close(self) -> None:

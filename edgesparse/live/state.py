@@ -190,7 +190,7 @@ class RunState:
         self.throttled = [flag for flag in reading.get("throttled") or [] if not flag.endswith("since boot")]
 
     def _on_sensors_found(self, record: wire.Message) -> None:
-        from edgesparse.energy import main_channels
+        from edgesparse.agent.sensors.told import main_channels
 
         self._main = list(main_channels(record["sources"]))
         names = {name for name, _ in self._main}

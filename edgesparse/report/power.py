@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from edgesparse import energy
+from edgesparse.agent.sensors.told import Named, candidates, why_not_added
 from edgesparse.store import Record
 
 
@@ -79,11 +80,14 @@ class PowerOfRun:
         ]
         windows = [record["window_ns"] for record in records if record["type"] == "idle"]
         self._idle_windows = [(begin, end) for begin, end in windows]
-        groups = energy.candidates(self._sources)
+        groups = candidates(self._sources)
         # Where the best gives nothing, such as a battery while a charger feeds the board, the next best speaks.
         self._main = next((group for group in groups if all(map(self._speaks, group))), groups[0] if groups else [])
         self._used = [self._of_channel(*named) for named in self._main]
-        self._renewed_s = [_renewed_s(each, self._source(each.source)) for each in self._used]
+        self._renewed_s = [
+            _renewed_s(each, self._source(each.source), channel)
+            for each, (_, channel) in zip(self._used, self._main, strict=True)
+        ]
         self._traces = [
             _trace(each, channel, renewed_s or 0.0)
             for each, (_, channel), renewed_s in zip(self._used, self._main, self._renewed_s, strict=True)
@@ -95,7 +99,7 @@ class PowerOfRun:
     def _of_channel(self, source: str, channel: Mapping[str, Any]) -> SensorReadings:
         return next(each for each in self.sensors if (each.source, each.channel) == (source, channel["name"]))
 
-    def _speaks(self, named: energy.Named) -> bool:
+    def _speaks(self, named: Named) -> bool:
         """Whether it reads something; a counter has to count, too."""
         values = {value for value in self._of_channel(*named).values if value is not None}
         return len(values) > (1 if named[1]["counts"] == "energy" else 0)
@@ -119,7 +123,7 @@ class PowerOfRun:
         first, slowest_s = self._used[0], max(each or 0.0 for each in self._renewed_s)
         facts: dict[str, Any] = {
             "source": first.source, "channels": [each.channel for each in self._used], "scope": first.scope,
-            "simulated": first.simulated, "update_hz": first.update_hz,
+            "simulated": first.simulated, "update_hz": min(each.update_hz for each in self._used),
             "readings_hz": 1 / slowest_s if slowest_s else None,
         }  # fmt: skip
         if reason := self._why_none(windows):
@@ -138,6 +142,8 @@ class PowerOfRun:
 
     def _why_none(self, windows: list[tuple[energy.Window, int]]) -> str:
         """Why these readings cannot tell the energy of these launches; "" where they may."""
+        if reason := why_not_added(self._main):
+            return reason
         for each, renewed_s in zip(self._used, self._renewed_s, strict=True):
             if not any(value is not None for value in each.values):
                 return f"{each.channel}: {each.errors[-1][1]}" if each.errors else f"{each.channel} was never read"
@@ -158,13 +164,13 @@ class PowerOfRun:
 def _readings(source: Record, channel: Record, parts: list[Record]) -> SensorReadings:
     name = channel["name"]
     t_ns = [stamp for part in parts for stamp in part["t_ns"]]
-    period_s = _median_step_s(t_ns)
+    values = [value for part in parts for value in part["values"][name]]
+    period_s, rated = _median_step_s(t_ns), {**source, **channel}  # a run of long ago has one rate for all
     return SensorReadings(
         source=source["source"], channel=name, scope=channel["scope"], total=channel["total"],
         unit="J" if channel["counts"] == "energy" else "W", simulated=source["simulated"],
-        update_hz=1 / source["update_s"], rate_seen=source["rate_seen"], resolution=channel["resolution"],
-        read_hz=1 / period_s if period_s else None, t_ns=t_ns,
-        values=[value for part in parts for value in part["values"][name]],
+        update_hz=1 / rated["update_s"], rate_seen=rated["rate_seen"], resolution=_resolution(channel, values),
+        read_hz=1 / period_s if period_s else None, t_ns=t_ns, values=values,
         errors=[(stamp, reason) for part in parts for stamp, which, reason in part["errors"] if which == name],
     )  # fmt: skip
 
@@ -174,18 +180,29 @@ def _median_step_s(t_ns: list[int]) -> float:
     return float(np.median(np.diff(np.sort(np.array(t_ns, np.int64))))) / 1e9 if len(t_ns) > 1 else 0.0
 
 
-def _renewed_s(readings: SensorReadings, source: Record) -> float | None:
+def _resolution(channel: Mapping[str, Any], values: list[float | None]) -> float:
+    """Its smallest step. Where nothing but the few values tells it that there were before the run, or not even those,
+    the run's own tell it better: two that the load had set far apart are no step of the sensor's."""
+    known = float(channel["resolution"])
+    if channel["counts"] == "energy" or (known and not channel.get("resolution_seen")):
+        return known
+    steps = np.diff(np.unique([value for value in values if value is not None]))
+    return min([float(step) for step in steps] + [known] * bool(known), default=0.0)
+
+
+def _renewed_s(readings: SensorReadings, source: Record, channel: Mapping[str, Any]) -> float | None:
     """How far apart readings are that tell something new: as far as they are renewed, or read where that is less often.
-    Where watching did not show how often they are renewed, the run's own changes do; None if there are none."""
+    Where watching did not show how often they are renewed, the run's own changes do; if there are none, None unless
+    another channel of the source shows that it is alive."""
     read_s = 1 / readings.read_hz if readings.read_hz else 0.0
-    if readings.rate_seen or source.get("rate_declared"):
+    if readings.rate_seen or {**source, **channel}.get("rate_declared"):
         return max(1 / readings.update_hz, read_s)
     if source.get("stamped"):
         return read_s
     good = [(at, value) for at, value in zip(readings.t_ns, readings.values, strict=True) if value is not None]
     changes = [at for (at, value), (_, before) in zip(good[1:], good, strict=False) if value != before]
     if not changes:
-        return None
+        return max(1 / readings.update_hz, read_s) if source["rate_seen"] else None
     return max(read_s, _median_step_s(changes) or (good[-1][0] - good[0][0]) / 2e9)
 
 

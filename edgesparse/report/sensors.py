@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from edgesparse import energy
+from edgesparse.agent.sensors.told import candidates, why_not_added
 from edgesparse.report.tables import new_table
 
 
@@ -24,10 +25,14 @@ def render(board: str, look: dict[str, Any]) -> RenderableType:
         return Group(*(told or [Text(none)]))
     heads = ("source", "channel", "scope", "now", "resolution", "renewed", "")
     table = new_table(board, *heads, right=["now", "resolution"])
-    used = {(source, channel["name"]) for source, channel in energy.main_channels(look["sources"])}
+    main = next(iter(candidates(look["sources"])), [])
+    if reason := why_not_added(main):
+        told.append(Text(f"{board}: no energy is told: {reason}"))
+    used = {(source, channel["name"]) for source, channel in main if not reason}
     for source in look["sources"]:
-        rate = f"{1 / source['update_s']:.3g} Hz" + ("" if source["rate_seen"] else " (not seen)")
         for channel in source["channels"]:
+            rated = {**source, **channel}
+            rate = f"{1 / rated['update_s']:.3g} Hz" + ("" if rated["rate_seen"] else " (not seen)")
             unit = "J" if channel["counts"] == "energy" else "W"
             step = f"{channel['resolution'] * 1e3:.3g} m{unit}" if channel["resolution"] else "-"
             note = "energy is told of it" if (source["source"], channel["name"]) in used else ""

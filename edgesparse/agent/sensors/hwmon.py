@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from edgesparse.agent.sensors.ina3221 import NAME as OTHERS
 from edgesparse.agent.sensors.source import (
+    BOARD_INPUT,
     ENERGY,
     GPU,
     POWER,
@@ -16,6 +18,7 @@ from edgesparse.agent.sensors.source import (
     Channel,
     Read,
     Source,
+    declared_s,
     device_of,
     names_in,
     number,
@@ -34,13 +37,17 @@ _SCOPES = {
 }
 _INDEX = re.compile(r"(?:power|energy|curr)(\d+)_(?:input|average)$")
 _POWER = re.compile(r"power\d+_(?:input|average)$")
-_STEP = 1e-6
+# Labels of a monitor at a board's input.
+_BOARD_INPUT = re.compile(r"v_?in|vin_sys|vdd_in", re.IGNORECASE)
+# Those and others of what holds the rest of its chip: of power supplies and their converters, of a GPU's card beside
+# its package, of a processor's socket beside its cores.
+_TOTAL = re.compile(rf"{_BOARD_INPUT.pattern}|(.*\b)?total(\b.*)?|pin\d?|card|system|esocket\d+", re.IGNORECASE)
 
 
 def find(root: Path) -> Iterator[Source]:
     """One source for each chip."""
     for name in sorted({text(chip / "name") for chip in _chips(root)} - {"", OTHERS}):
-        source = Source(f"hwmon {name}", lambda name=name: _channels(root, name), _period_s(root, name))  # type: ignore[misc]
+        source = Source(f"hwmon {name}", lambda name=name: _channels(root, name))  # type: ignore[misc]
         if source.channels:
             yield source
 
@@ -51,16 +58,39 @@ def _chips(root: Path) -> list[Path]:
 
 
 def _channels(root: Path, name: str) -> dict[Channel, Read]:
+    chips = [_of_chip(chip, name) for chip in _chips(root) if text(chip / "name") == name]
+    totals = [channel for chip in chips for channel in chip if _is_total(channel)]
     found: dict[Channel, Read] = {}
-    for chip in (each for each in _chips(root) if text(each / "name") == name):
-        inputs = set(names_in(chip))
-        indices = {match[1] for file in inputs if (match := _INDEX.match(file))}
-        for index in sorted(indices, key=int):
-            kind, read = _read(chip, index, inputs)
-            if read is not None:
-                label = text(chip / f"{kind}{index}_label") or f"{name} {kind}{index}"
-                counts, place = (ENERGY if kind == "energy" else POWER), device_of(chip) or chip.name
-                found[Channel(label, _SCOPES.get(name, RAIL), counts, resolution=_STEP, place=place)] = read
+    for chip in chips:
+        has_total = any(channel in totals for channel in chip)
+        for channel, read in chip.items():
+            # Of several cards or sockets each is a total of its own, and they may be added; what is inside may not.
+            alone = totals == [channel]
+            found[replace(channel, total=alone, part=has_total and channel not in totals)] = read
+    return found
+
+
+def _is_total(channel: Channel) -> bool:
+    return not channel.nameless and _TOTAL.fullmatch(channel.name) is not None
+
+
+def _of_chip(chip: Path, name: str) -> dict[Channel, Read]:
+    inputs, found = set(names_in(chip)), {}
+    indices = {match[1] for file in inputs if (match := _INDEX.match(file))}
+    place, own, period_s = device_of(chip) or chip.name, text(chip / "label"), declared_s(chip)
+    scope = _SCOPES.get(name, RAIL)
+    chip = chip.resolve()  # the device's own path: another chip may get this one's number, never its place
+    for index in sorted(indices, key=int):
+        kind, read = _read(chip, index, inputs)
+        if read is None:
+            continue
+        # The chip's label, of a device tree, is that of its channel where it has but one.
+        label = text(chip / f"{kind}{index}_label") or (own if len(indices) == 1 else "")
+        channel = Channel(label or f"{own or name} {kind}{index}", scope, place=place, declared_s=period_s)
+        found[replace(
+            channel, counts=ENERGY if kind == "energy" else POWER, nameless=scope == RAIL and not label,
+            scope=BOARD_INPUT if _BOARD_INPUT.fullmatch(label) else scope,
+        )] = read  # fmt: skip
     return found
 
 
@@ -84,13 +114,3 @@ def _product(millivolts: Path, milliamperes: Path) -> Read:
 def _millionths(path: Path) -> Read:
     """Of microwatts or microjoules."""
     return lambda: number(path) / 1e6
-
-
-def _period_s(root: Path, name: str) -> float | None:
-    for chip in _chips(root):
-        if text(chip / "name") == name:
-            try:
-                return number(chip / "update_interval") / 1e3 or None
-            except (OSError, ValueError):
-                continue
-    return None

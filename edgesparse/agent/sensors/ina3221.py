@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from edgesparse.agent.sensors.source import BOARD_INPUT, RAIL, Channel, Read, Source, device_of, number, text
+from edgesparse.agent.sensors.source import (
+    BOARD_INPUT,
+    RAIL,
+    Channel,
+    Read,
+    Source,
+    declared_s,
+    device_of,
+    number,
+    text,
+)
 
 # The rails that all others are fed from, by the boards that have one: Orin NX and Nano, AGX Xavier's carrier, Nano.
 TOTALS = ("VDD_IN", "POM_5V_IN")
+# Rails that are fed from another one that is measured too, where there is no total: the memory of AGX Orin.
+_FED_FROM = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
 NAME = "ina3221"
 _SHUNT_STEP_V = 40e-6
 
 
 def find(root: Path) -> Iterator[Source]:
     """One source for all monitors of the board."""
-    source = Source(NAME, lambda: _channels(root), _period_s(root))
+    source = Source(NAME, lambda: _channels(root))
     if source.channels:
         yield source
 
@@ -47,12 +60,18 @@ def _monitors(root: Path) -> list[tuple[str, Path]]:
 def _channels(root: Path) -> dict[Channel, Read]:
     found: dict[Channel, Read] = {}
     for place, monitor in _monitors(root):
+        # By the device's own path where there are links: another chip may get this one's number, never its place.
+        place, period_s, monitor = place or monitor.name, declared_s(monitor), monitor.resolve()
         for index in (1, 2, 3):  # 4 to 6 are voltages of the shunts, and 7 is their sum
+            volts, amperes = monitor / f"in{index}_input", monitor / f"curr{index}_input"
             label = text(monitor / f"in{index}_label")
-            if is_connected(label) and text(monitor / f"in{index}_enable") != "0":
-                channel = rail(label, place or monitor.name, _resolution_w(monitor, index))
-                found[channel] = _power(monitor / f"in{index}_input", monitor / f"curr{index}_input")
-    return found
+            # The driver hides the labels that the device tree does not give.
+            name = label or (f"{place} ch{index}" if volts.exists() and amperes.exists() else "")
+            if is_connected(name) and text(monitor / f"in{index}_enable") != "0":
+                channel = rail(name, place, _resolution_w(monitor, index))
+                found[replace(channel, nameless=not label, declared_s=period_s)] = _power(volts, amperes)
+    labels = {channel.name for channel in found}
+    return {replace(channel, part=_FED_FROM.get(channel.name) in labels): read for channel, read in found.items()}
 
 
 def _power(millivolts: Path, milliamperes: Path) -> Read:
@@ -66,12 +85,3 @@ def _resolution_w(monitor: Path, index: int) -> float:
         return number(monitor / f"in{index}_input") / 1e3 * _SHUNT_STEP_V / ohms
     except (OSError, ValueError, ZeroDivisionError):
         return 0.0
-
-
-def _period_s(root: Path) -> float | None:
-    for _, monitor in _monitors(root):
-        try:
-            return number(monitor / "update_interval") / 1e3 or None
-        except (OSError, ValueError):
-            continue
-    return None

@@ -15,8 +15,9 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Optional
 
 from edgesparse.agent.sensors.source import WALL, Channel, Reading, Source
 
@@ -25,6 +26,9 @@ _LONGEST_LINE = 4096
 _END_S = 2.0
 # Two clocks drift apart; what came with the least delay before this is no longer asked.
 _OF_LATE_NS = 60_000_000_000
+
+# When it arrived, the meter's own time where it gave one, and its reading.
+Line = tuple[int, Optional[int], Reading]  # noqa: UP045 (evaluated, also by the Python 3.9 of a board)
 
 _TIMES = {"": 1e9, "s": 1e9, "sec": 1e9, "seconds": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 _POWERS = {"": 1.0, "w": 1.0, "watts": 1.0, "mw": 1e-3, "uw": 1e-6, "kw": 1e3}
@@ -59,8 +63,9 @@ class Meter(Source):
     def __init__(self, command: str, scope: str = WALL) -> None:
         super().__init__("meter", dict)
         self.channels = [Channel("meter", scope, total=True)]
-        self._lines: deque[tuple[int, int | None, Reading]] = deque(maxlen=_LINES_KEPT)
+        self._lines: deque[Line] = deque(maxlen=_LINES_KEPT)
         self._delays: deque[tuple[int, int]] = deque()
+        self._last_ns: int | None = None
         self._ended = ""
         self._process = subprocess.Popen(
             shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -85,15 +90,31 @@ class Meter(Source):
         that it has."""
         ended = self._ended  # looked at first: no line comes behind it
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        for arrived_ns, meter_ns, _ in lines:
-            if meter_ns is not None:
-                self._heard(arrived_ns, arrived_ns - meter_ns)
-        least_ns = self._delays[0][1] if self._delays else 0
-        end: list[tuple[int, list[Reading]]] = [(time.monotonic_ns(), [ended])] if ended else []
-        return [(arrived if meter is None else meter + least_ns, [watts]) for arrived, meter, watts in lines] + end
+        stamped: list[tuple[int, list[Reading]]] = []
+        for begun in self._by_beginnings(lines):
+            for arrived_ns, meter_ns, _ in begun:
+                if meter_ns is not None:
+                    self._heard(arrived_ns, meter_ns)
+            least_ns = self._delays[0][1] if self._delays else 0
+            stamped += [(arrived if meter is None else meter + least_ns, [watts]) for arrived, meter, watts in begun]
+        return stamped + ([(time.monotonic_ns(), [ended])] if ended else [])
 
-    def _heard(self, arrived_ns: int, delay_ns: int) -> None:
+    def _by_beginnings(self, lines: list[Line]) -> Iterator[list[Line]]:
+        """The lines in parts within which the meter's clock goes on. It goes backwards where the meter has been started
+        again, or where its counter of microseconds wraps: how late its lines were is then not known any more."""
+        part: list[Line] = []
+        for line in lines:
+            if line[1] is not None and self._last_ns is not None and line[1] < self._last_ns:
+                yield part
+                part = []
+                self._delays.clear()
+            self._last_ns = self._last_ns if line[1] is None else line[1]
+            part.append(line)
+        yield part
+
+    def _heard(self, arrived_ns: int, meter_ns: int) -> None:
         """Keep the delays that may yet be the least of the time to come, the least first."""
+        delay_ns = arrived_ns - meter_ns
         while self._delays and self._delays[-1][1] >= delay_ns:
             self._delays.pop()
         self._delays.append((arrived_ns, delay_ns))

@@ -39,6 +39,9 @@ class Channel:
         wraps_at: the joules at which a counter starts again from 0; None if it does not.
         total: it holds everything of its scope, and the source's other channels are parts of it.
         place: where on the board it sits, such as an address on a bus: it tells channels of one name apart.
+        part: another channel of the source holds it, which is no total: it is never added to that one.
+        nameless: nobody has labelled it, so nothing tells whether another one is behind it or beside it.
+        declared_s: how often it is renewed as far as its chip says; None where it says nothing of itself.
     """
 
     name: str
@@ -48,6 +51,9 @@ class Channel:
     wraps_at: float | None = None
     total: bool = False
     place: str = ""
+    part: bool = False
+    nameless: bool = False
+    declared_s: float | None = None
 
     def to_message(self) -> dict[str, Any]:
         """As JSON types."""
@@ -60,7 +66,7 @@ class Source:
     Args:
         name: which kind of source, and which one of several.
         locate: finds the channels as they are now, each with how it is read; two of one name have different places.
-        declared_period_s: how often it renews its readings as far as it says.
+        declared_period_s: how often it renews its readings as far as it says, where its channels do not say it.
         simulated: not of this world; every output says so.
     """
 
@@ -93,7 +99,8 @@ class Source:
         return [self._reading(channel) for channel in self.channels]
 
     def _locate_again(self) -> None:
-        """Each channel by its name and place; by its name alone where there was and is but one of that name."""
+        """Each channel by its name and place; by its name alone where there was and is but one of that name. One
+        that is nowhere has gone, though another chip may have its files by now."""
         try:
             found = self._locate()
         except OSError:  # it goes or comes just now: the readings say so, and the next look may find it
@@ -105,7 +112,7 @@ class Source:
         only = {channel.name: read for channel, read in found.items() if names[channel.name] == 1}
         for channel, was in self._found_as.items():
             read = at.get((was.name, was.place)) or (only.get(was.name) if before[was.name] == 1 else None)
-            self._readers[channel] = read or self._readers[channel]
+            self._readers[channel] = read or _gone
 
     def _reading(self, channel: Channel) -> Reading:
         try:
@@ -124,6 +131,10 @@ class Source:
         """Let go of what it holds."""
 
 
+def _gone() -> float:
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+
 def _named(channels: list[Channel]) -> list[Channel]:
     """The same under names of their own: the place behind a name that another has already."""
     names: set[str] = set()
@@ -136,6 +147,14 @@ def _named(channels: list[Channel]) -> list[Channel]:
         names.add(name)
         named.append(replace(channel, name=name))
     return named
+
+
+def declared_s(chip: Path) -> float | None:
+    """How often a chip of hwmon's is renewed as far as it says; None where it does not."""
+    try:
+        return number(chip / "update_interval") / 1e3 or None
+    except (OSError, ValueError):
+        return None
 
 
 def number(path: Path) -> float:

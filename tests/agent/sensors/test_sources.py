@@ -14,6 +14,7 @@ import pytest
 
 from edgesparse.agent.sensors import Source, battery, find_sources, hwmon, iio, ina3221, meter, nvml, pmic, rapl
 from edgesparse.agent.sensors.source import BOARD_INPUT, ENERGY, GPU, POWER, RAIL, SOC, WALL
+from edgesparse.agent.sensors.told import main_channels
 from tests.agent.sensors import trees
 
 
@@ -24,6 +25,12 @@ def only(found: Any) -> Source:
 
 def readings(source: Source) -> dict[str, Any]:
     return dict(zip((channel.name for channel in source.channels), source.read(), strict=True))
+
+
+def told(source: Source) -> list[str]:
+    """The channels whose sum is the board's energy."""
+    described = {"source": source.name, "simulated": False, "channels": [each.to_message() for each in source.channels]}
+    return [channel["name"] for _, channel in main_channels([described])]
 
 
 def test_a_board_without_sensors_has_none(tmp_path: Path) -> None:
@@ -37,16 +44,37 @@ def test_jetson_with_a_total(tmp_path: Path) -> None:
         "VDD_IN": (BOARD_INPUT, True), "VDD_CPU_GPU_CV": (RAIL, False), "VDD_SOC": (RAIL, False),
     }  # fmt: skip
     assert readings(source)["VDD_IN"] == pytest.approx(4.976 * 1.320)
-    assert source.declared_period_s == pytest.approx(0.002)
+    assert source.channels[0].declared_s == pytest.approx(0.002)
     assert source.channels[0].resolution == pytest.approx(4.976 * 40e-6 / 0.005), "a step of 40 uV over 5 mOhm"
 
 
 def test_jetson_without_a_total(tmp_path: Path) -> None:
     trees.agx_orin(tmp_path)
-    found = readings(only(ina3221.find(tmp_path)))
+    source = only(ina3221.find(tmp_path))
+    found = readings(source)
     assert list(found) == ["VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"], "neither NC nor sums"
     assert found["VDD_CPU_CV"] == pytest.approx(-0.152), "a current may be below zero"
-    assert not any(channel.total for channel in only(ina3221.find(tmp_path)).channels)
+    assert not any(channel.total for channel in source.channels)
+    assert told(source) == ["VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"], "the memory's is part of the last one"
+    assert [channel.declared_s for channel in source.channels] == [0.002, 0.002, 0.002, 0.01], "each monitor's own"
+
+
+def test_a_rail_whose_feeding_one_is_not_measured_counts(tmp_path: Path) -> None:
+    trees.ina3221(tmp_path, "1-0041", 3, {"NC": ("0", "0"), "VDDQ_VDD2_1V8AO": ("4968", "256")})
+    assert told(only(ina3221.find(tmp_path))) == ["VDDQ_VDD2_1V8AO"]
+
+
+def test_an_ina3221_whose_device_tree_gives_no_labels(tmp_path: Path) -> None:
+    """The driver then has no files of labels. One channel alone is told of; several are not added."""
+    monitor = trees.ina3221(tmp_path, "1-0040", 4, {"a": ("5000", "300"), "b": ("3300", "100")})
+    (monitor / "in1_label").unlink()
+    (monitor / "in2_label").unlink()
+    source = only(ina3221.find(tmp_path))
+    assert readings(source) == {"1-0040 ch1": 1.5, "1-0040 ch2": pytest.approx(0.33)}
+    assert [channel.scope for channel in source.channels] == [RAIL, RAIL]
+    assert told(source) == []
+    (monitor / "in2_enable").write_text("0\n")
+    assert told(only(ina3221.find(tmp_path))) == ["1-0040 ch1"]
 
 
 def test_numbers_of_hwmon_move_between_boots(tmp_path: Path) -> None:
@@ -145,11 +173,86 @@ def test_hwmon_in_general(tmp_path: Path) -> None:
     found = {source.name: source for source in hwmon.find(tmp_path)}
     assert set(found) == {"hwmon amd_energy", "hwmon amdgpu", "hwmon ina226"}, "no thermal chip, no INA3221"
     assert readings(found["hwmon ina226"]) == {"ina226 power1": 0.33, "ina226 power1 (hwmon5)": 1.275}
-    assert found["hwmon ina226"].declared_period_s == pytest.approx(0.004)
+    assert {each.place: each.declared_s for each in found["hwmon ina226"].channels} == {"hwmon2": 0.004, "hwmon5": None}
+    assert told(found["hwmon ina226"]) == [], "nothing tells whether one of them is behind the other"
+    assert told(found["hwmon amdgpu"]) == ["PPT"]
+    assert {each.resolution for source in found.values() for each in source.channels} == {0.0}, "a file's unit is none"
     assert [(each.name, each.scope) for each in found["hwmon amdgpu"].channels] == [("PPT", GPU)]
     energy = found["hwmon amd_energy"].channels[0]
     assert (energy.name, energy.scope, energy.counts) == ("Esocket0", SOC, ENERGY)
     assert found["hwmon amd_energy"].read() == [48.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        ("xe", {"energy1": "card", "energy2": "pkg"}, ["card"]),
+        ("amd_energy", {"energy1": "Ecore000", "energy2": "Ecore001", "energy3": "Esocket0"}, ["Esocket0"]),
+        ("amd_energy", {"energy1": "Ecore0", "energy2": "Esocket0", "energy3": "Esocket1"}, ["Esocket0", "Esocket1"]),
+        ("tps", {"power1": "pin", "power2": "pout1", "power3": "pout2"}, ["pin"]),
+        ("macsmc_hwmon", {"power1": "AC Input Power", "power2": "Total System Power"}, ["Total System Power"]),
+        ("odd", {"power1": "subtotal", "power2": "pinned"}, ["subtotal", "pinned"]),
+    ],
+)
+def test_what_holds_the_rest_of_its_chip_is_used_alone(
+    tmp_path: Path, name: str, labels: dict[str, str], expected: list[str]
+) -> None:
+    files = {f"{channel}_{end}": text for channel, label in labels.items() for end, text in
+             (("input", "1000000"), ("label", label))}  # fmt: skip
+    trees.hwmon(tmp_path, 0, "1-0040", name=name, **files)
+    assert told(only(hwmon.find(tmp_path))) == expected
+
+
+def test_the_total_of_a_power_supply_is_used_alone(tmp_path: Path) -> None:
+    trees.supply_of_a_pc(tmp_path)
+    source = only(hwmon.find(tmp_path))
+    assert told(source) == ["power total"] and readings(source)["power total"] == 100.0
+    assert sum(channel.total for channel in source.channels) == 1
+
+
+def test_two_gpus_are_added_without_what_is_inside(tmp_path: Path) -> None:
+    for number, device in enumerate(("0000:03:00.0", "0000:04:00.0")):
+        files = {"energy1_label": "card", "energy1_input": "9", "energy2_label": "pkg", "energy2_input": "5"}
+        trees.hwmon(tmp_path, number, device, name="xe", **files)
+    source = only(hwmon.find(tmp_path))
+    assert told(source) == ["card", "card (0000:04:00.0)"]
+    assert not any(channel.total for channel in source.channels)
+
+
+@pytest.mark.parametrize("labels", [("VIN", "VDD_CPU"), ("vdd_in", ""), ("VIN", "")])
+def test_of_two_monitors_one_behind_the_other_the_first_is_used_alone(tmp_path: Path, labels: tuple[str, str]) -> None:
+    """A device tree labels the chip, and so what its only channel measures."""
+    for number, (label, watts) in enumerate(zip(labels, ("5000000", "2000000"), strict=True)):
+        trees.hwmon(tmp_path, number, f"1-004{number}", name="ina226", label=label, power1_input=watts)
+    source = only(hwmon.find(tmp_path))
+    assert told(source) == [labels[0]] and readings(source)[labels[0]] == 5.0
+    assert source.channels[0].scope == BOARD_INPUT
+
+
+def test_a_number_that_another_chip_takes_is_not_read_under_the_old_name(tmp_path: Path) -> None:
+    """Whether or not anybody read it in between; and where it comes back elsewhere it is found."""
+    at = tmp_path / "sys/class/hwmon/hwmon5"
+    trees.hwmon(tmp_path, 5, "1-0040", name="ina226", power1_input="1000000")
+    source = only(hwmon.find(tmp_path))
+    assert source.read() == [1.0]
+    shutil.rmtree(at.resolve())
+    at.unlink()
+    trees.hwmon(tmp_path, 5, "0000:03:00.0", name="amdgpu", power1_input="99000000")
+    assert [source.read() for _ in range(3)] == [["it has gone"]] * 3
+    trees.hwmon(tmp_path, 6, "1-0040", name="ina226", power1_input="2000000")
+    source.read()
+    assert source.read() == [2.0]
+
+
+def test_a_copied_tree_in_which_another_chip_takes_the_number(tmp_path: Path) -> None:
+    """Without links there is no device's own path: once it has been seen to go, it is gone until its name is back."""
+    chip = "sys/class/hwmon/hwmon5"
+    trees.write(tmp_path, {f"{chip}/name": "ina226", f"{chip}/power1_input": "1000000"})
+    source = only(hwmon.find(tmp_path))
+    shutil.rmtree(tmp_path / chip)
+    assert source.read() == ["it has gone"]
+    trees.write(tmp_path, {f"{chip}/name": "amdgpu", f"{chip}/power1_input": "99000000"})
+    assert [source.read() for _ in range(2)] == [["it has gone"]] * 2
 
 
 def test_battery(tmp_path: Path) -> None:
@@ -159,6 +262,24 @@ def test_battery(tmp_path: Path) -> None:
     assert (source.channels[0].scope, source.channels[0].counts) == (BOARD_INPUT, POWER)
     trees.tablet(tmp_path, status="Charging")
     assert source.read() == ["the battery is not what feeds the board: Charging"]
+
+
+@pytest.mark.parametrize(
+    ("supply", "type_", "online", "scope"),
+    [("AC", "Mains", "1", "System"), ("ucsi-source-psy-1", "USB", "1", ""), ("tcpm", "USB_PD", "2", "")],
+)
+def test_a_battery_that_runs_down_beside_a_weak_charger_is_refused_by_name(
+    tmp_path: Path, supply: str, type_: str, online: str, scope: str
+) -> None:
+    trees.tablet(tmp_path)
+    source = only(battery.find(tmp_path))
+    at = f"sys/class/power_supply/{supply}"
+    trees.write(tmp_path, {f"{at}/type": type_, f"{at}/online": online, f"{at}/scope": scope})
+    assert source.read() == [f"the battery is not all that feeds the board: {supply} is online"]
+    trees.write(tmp_path, {f"{at}/online": "0"})
+    assert source.read() == [pytest.approx(3.8)]
+    trees.write(tmp_path, {f"{at}/online": "1", f"{at}/scope": "Device"})
+    assert source.read() == [pytest.approx(3.8)], "the charger of a mouse feeds no board"
 
 
 class Nvml:
@@ -274,6 +395,21 @@ def test_a_meters_clock_that_runs_slow_is_followed(tmp_path: Path, monkeypatch: 
         (stamp_ns, _), end = source.take()
         assert "has ended" in str(end[1]), "and says so whenever it is asked"
     assert stamp_ns == pytest.approx(599e9, abs=0.07e9)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_meter_whose_clock_begins_again_is_stamped_rightly_at_once(together: bool) -> None:
+    """It was started anew after 5 s, or its microseconds wrapped; also where lines of both parts are taken together."""
+    source = meter.Meter("true")
+    lines_of(source)
+    stamps: list[int] = []
+    for arrived_ns in range(0, 10**10, 10**8):
+        meter_ns = arrived_ns + (10**15 if arrived_ns < 5 * 10**9 else -5 * 10**9)
+        source._lines.append((arrived_ns, meter_ns, 1.0))
+        if arrived_ns == 99 * 10**8 or not together:
+            *read, _ = source.take()
+            stamps += [stamp for stamp, _ in read]
+    assert stamps == list(range(0, 10**10, 10**8))
 
 
 def test_a_meters_command_that_does_not_exist() -> None:

@@ -31,9 +31,12 @@ def jetson_orin_nano(root: Path) -> Path:
 
 
 def agx_orin(root: Path) -> None:
-    """JetPack 6 on an AGX Orin: two monitors, no total, one channel not connected."""
-    ina3221(root, "1-0041", 3, {"NC": ("0", "0"), "VIN_SYS_5V0": ("4992", "800"), "VDDQ_VDD2_1V8AO": ("1800", "256")})
-    ina3221(root, "1-0040", 4, {"VDD_GPU_SOC": ("19000", "168"), "VDD_CPU_CV": ("19000", "-8"), "IN_NC": ("0", "0")})
+    """JetPack 6 on an AGX Orin: two monitors, each with an interval of its own, no total, two channels not connected.
+    The memory's rail is fed from VIN_SYS_5V0, which is measured too."""
+    memory = {"NC": ("0", "0"), "VDDQ_VDD2_1V8AO": ("4968", "256"), "IN_NC": ("0", "0")}
+    ina3221(root, "1-0041", 3, memory, update_interval="10")
+    rails = {"VDD_GPU_SOC": ("19000", "168"), "VDD_CPU_CV": ("19000", "-8"), "VIN_SYS_5V0": ("4992", "800")}
+    ina3221(root, "1-0040", 4, rails)
 
 
 def jetson_nano(root: Path) -> None:
@@ -85,6 +88,26 @@ def carrier_with_ina226(root: Path) -> None:
         "sys/class/hwmon/hwmon3/energy1_label": "Esocket0",
         "sys/class/hwmon/hwmon4/name": "ina3221", "sys/class/hwmon/hwmon4/power1_input": "1",
     })  # fmt: skip
+
+
+def hwmon(root: Path, number: int, device: str, **files: str) -> Path:
+    """A chip of hwmon's as the kernel has it: a directory of its device's, with a link to it by its number."""
+    real = f"sys/devices/{device}/hwmon/hwmon{number}"
+    write(root, {f"{real}/{name}": content for name, content in files.items()})
+    (root / real / "device").symlink_to(f"../../../{device}")
+    link = root / f"sys/class/hwmon/hwmon{number}"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(f"../../devices/{device}/hwmon/hwmon{number}")
+    return link
+
+
+def supply_of_a_pc(root: Path) -> None:
+    """A Corsair power supply: what it takes in all, and its three rails, 100 W."""
+    rails = {"power total": "100000000", "power +12v": "60000000", "power +5v": "25000000", "power +3.3v": "15000000"}
+    files = {"name": "corsairpsu"}
+    for index, (label, microwatts) in enumerate(rails.items(), 1):
+        files |= {f"power{index}_label": label, f"power{index}_input": microwatts}
+    hwmon(root, 3, "0003:1B1C:1C06.0001", **files)
 
 
 def tablet(root: Path, status: str = "Discharging") -> None:
