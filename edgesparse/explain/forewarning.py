@@ -1,4 +1,4 @@
-"""What a bundle's files will do elsewhere than here: the parity gate can only run them on this machine's CPU.
+"""What the parity gate leaves open: it can only run files on this machine's CPU, and hold them against what is there.
 
 XNNPACK's sparse path is off on x86 CPUs with AVX, so a graph that it computes wrongly passes every check on such a
 machine and fails on the board. The rules of `explain` know those graphs.
@@ -6,6 +6,9 @@ machine and fails on the board. The rules of `explain` know those graphs.
 
 from __future__ import annotations
 
+import numpy as np
+
+from edgesparse.agent import backends
 from edgesparse.boards.types import BoardType, load_type
 from edgesparse.convert.bundle import Bundle, Variant
 from edgesparse.convert.flatbuffer import FlatModel, read_model
@@ -20,8 +23,8 @@ _SAYS = {"wrong": "computes wrong values", "fails": "does not start"}
 
 def forewarnings(bundle: Bundle) -> list[str]:
     """A sentence for each pruned variant and runtime that XNNPACK will fail on an ARM64 board, though the file passed
-    the gate here: what happens, why, and the cure; and for each variant that the gate did not run under XNNPACK itself.
-    None where all is well, as it mostly is."""
+    the gate here: what happens, why, and the cure; and for each variant that the gate did not run under XNNPACK itself,
+    that passed nowhere, or whose golden outputs hold NaN. None where all is well, as it mostly is."""
     board, found = load_type(_ARM64), []
     for variant in bundle.manifest.variants:
         if variant.recipe is None:
@@ -30,6 +33,16 @@ def forewarnings(bundle: Bundle) -> list[str]:
             found.append(
                 f"{variant.name} was checked under XNNPACK by its twin, the same weights stored dense: with the file "
                 "itself XNNPACK takes over three times the model's memory. `edgesparse deploy` checks that on the board"
+            )
+        if _passed_nowhere(variant):
+            found.append(
+                f"{variant.name} gave its golden outputs under no runtime and backend here, so nothing says that it is "
+                f"right: {next(row.reason for row in variant.host_parity if not row.ok)}"
+            )
+        elif share := _share_of_nan(bundle, variant):
+            found.append(
+                f"{variant.name} gives NaN in {share:.0%} of its golden outputs, of which only the place is compared; "
+                "with inputs of the real kind (--data) it may not"
             )
         model = read_model(bundle.file(variant.file))
         for runtime in RUNTIMES:
@@ -41,6 +54,19 @@ def forewarnings(bundle: Bundle) -> list[str]:
 def _only_twin_ran(variant: Variant) -> bool:
     ran = {row.file for row in variant.host_parity if row.backend == "xnnpack"}
     return bool(ran) and variant.file.path not in ran
+
+
+def _passed_nowhere(variant: Variant) -> bool:
+    ran = [row.ok for row in variant.host_parity if row.runtime in backends.RUNTIMES]
+    return bool(ran) and not any(ran)
+
+
+def _share_of_nan(bundle: Bundle, variant: Variant) -> float:
+    """Of the values in all golden outputs."""
+    with np.load(bundle.file(variant.golden), allow_pickle=False) as archive:
+        outputs = [array for array in archive.values() if array.dtype.kind in "fc"]
+    values = sum(each.size for each in outputs)
+    return sum(int(np.isnan(each).sum()) for each in outputs) / values if values else 0.0
 
 
 def _passed(variant: Variant, runtime: str) -> bool:

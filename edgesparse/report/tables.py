@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgesparse.agent.backends import RUNTIMES
 from edgesparse.lottery.results import ARMS, Lottery
 from edgesparse.quantity import without_times
 
@@ -74,14 +75,26 @@ def bundle_table(bundle: Bundle, warnings: Sequence[str] = ()) -> RenderableType
         f"{bundle.manifest.name}: {bundle.path}", "variant", "pattern", *right, "parity on this host", right=right
     )
     for variant in bundle.manifest.variants:
-        passed = sum(row.ok for row in variant.host_parity)
         table.add_row(
             variant.name, variant.pattern, percent(1 - variant.density), kilobytes(variant.file.bytes),
-            kilobytes((variant.twin or variant.file).bytes), percent(variant.accuracy),
-            f"{passed} of {len(variant.host_parity)} runtimes and backends" if variant.host_parity else "as it came",
+            kilobytes((variant.twin or variant.file).bytes), percent(variant.accuracy), _parity(variant),
         )  # fmt: skip
     notes = [Text(f"bundle {bundle.id[:16]}" + (", unchanged and used again" if bundle.reused else ""), "dim")]
     return Group(table, *notes, *(Text(f"! {warning}", "yellow") for warning in warnings))
+
+
+def _parity(variant: Variant) -> str:
+    """Where the variant's own file passed, where its twin stood for it, and what failed besides."""
+    rows = variant.host_parity
+    own = [row for row in rows if row.file == variant.file.path and row.runtime in RUNTIMES]
+    if not own:
+        return "as it came"
+    others = [row for row in rows if row not in own]
+    told = f"{sum(row.ok for row in own)} of {len(own)} runtimes and backends"
+    if "xnnpack" in {row.backend for row in others} - {row.backend for row in own}:
+        told += ", XNNPACK by its twin"
+    failed = sum(not row.ok for row in others)
+    return told + f", {failed} of {len(others)} other checks failed" * bool(failed)
 
 
 def layers_table(variant: Variant) -> RenderableType:
