@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgesparse import stats
 from edgesparse.convert.bundle import DENSE
 from edgesparse.quantity import millions
 from edgesparse.report.export import ACCURACY_POINTS, aa_verdict, milliseconds
@@ -58,7 +59,7 @@ def answer(comparison: Comparison) -> Answer:
     worth = [each for each in faster if (_points(comparison, each[0]) or 0.0) >= -ACCURACY_POINTS]
     if not worth:
         return Answer("not faster", _why_not(comparison, faster), more=_ran_dense(comparison))
-    return _faster(comparison, *min(worth, key=lambda each: each[1].median_ms or 0.0))
+    return _faster(comparison, *min(worth, key=_median_ms))
 
 
 def _faster(comparison: Comparison, variant: VariantSummary, row: Row) -> Answer:
@@ -68,8 +69,14 @@ def _faster(comparison: Comparison, variant: VariantSummary, row: Row) -> Answer
     size = variant.bytes / comparison.variants[0].bytes - 1
     dense = comparison.variants[0].precision
     than = "dense" if variant.precision == dense else f"{dense} dense"
-    facts = [Fact("Speed", f"{times} as fast", f"{interval}, as {than} under {row.backend}")]
-    told = [f"{variant.name} runs {times} {interval} as fast as {than} on {_where(comparison, row)}"]
+    detail, and_than = f"{interval}, as {than} under {row.backend}", ""
+    alike = _dense_alike(comparison, variant, row)
+    if alike and (ratio := _ratio(alike[1], row)):
+        # What the precision does is not sparsity's doing.
+        and_than = f" and {ratio} as fast as {variant.precision} dense"
+        detail += f"; {ratio} as {variant.precision} dense"
+    facts = [Fact("Speed", f"{times} as fast", detail)]
+    told = [f"{variant.name} runs {times} {interval} as fast as {than}{and_than} on {_where(comparison, row)}"]
     points = _points(comparison, variant)
     if points is None:
         facts.append(Fact("Accuracy", "unknown", "the bundle was made without data"))
@@ -89,23 +96,51 @@ def _faster(comparison: Comparison, variant: VariantSummary, row: Row) -> Answer
         scope = f"above idle, {energy.scope}{simulated}"
         facts.append(Fact("Energy", f"{_signed(100 * (energy.of_dense - 1), '.0f')} %", scope))
     facts.append(Fact("File", f"{_signed(100 * size, '.0f')} %", f"{variant.bytes / 1e3:,.0f} kB"))
-    more = _against_the_fastest(comparison, variant.name, row)
+    more = _against_the_fastest(comparison, variant.name, row, alike if and_than else None)
     return Answer("faster", ", ".join(told) + ".", facts, more, (variant, row))
 
 
-def _against_the_fastest(comparison: Comparison, variant: str, row: Row) -> str:
-    """A second sentence where dense is faster under another backend than under this row's."""
-    dense = [each for variant, each in _cells(comparison) if variant.pattern == DENSE and each.median_ms is not None]
-    best = min(
-        (each for each in dense if each.threads == row.threads), key=lambda each: each.median_ms or 0.0, default=None
-    )
-    if best is None or best.backend == row.backend or not best.median_ms or not row.median_ms:
+def _dense_alike(comparison: Comparison, variant: VariantSummary, row: Row) -> Cell | None:
+    """Dense of the same precision, backend and threads; None where the first variant, which ratios are against, is of
+    that precision, or where there is none."""
+    if variant.precision == comparison.variants[0].precision:
+        return None
+    alike = [each for each in _dense(comparison, row.threads) if each[0].precision == variant.precision]
+    return min((each for each in alike if each[1].backend == row.backend), key=_median_ms, default=None)
+
+
+def _ratio(dense: Row, row: Row) -> str:
+    """How many times as fast, round by round, with its interval; "" where there are too few rounds for one."""
+    ratio = stats.compare(dict(enumerate(dense.launch_medians_ms)), dict(enumerate(row.launch_medians_ms)))
+    if ratio.value is None or ratio.interval is None:
         return ""
-    times = best.median_ms / row.median_ms
-    found = f"Dense is fastest under {best.backend}, {milliseconds(best.median_ms)} ms"
+    return f"{ratio.value:.2f}x [{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}]"
+
+
+def _against_the_fastest(comparison: Comparison, variant: str, row: Row, told: Cell | None) -> str:
+    """A second sentence where another dense row is faster than the one that the ratio is against; `told` is one
+    that the first sentence has named."""
+    best = min(_dense(comparison, row.threads), key=_median_ms, default=None)
+    own = best and best[0] is comparison.variants[0] and best[1].backend == row.backend
+    if best is None or own or (told and best[1] is told[1]) or not best[1].median_ms or not row.median_ms:
+        return ""
+    times = best[1].median_ms / row.median_ms
+    several = sum(each.pattern == DENSE for each in comparison.variants) > 1
+    found = f"Dense is fastest{f' as {best[0].name}' * several} under {best[1].backend}, "
+    found += f"{milliseconds(best[1].median_ms)} ms"
     if times <= 1:
         return f"{found}, and that is faster still."
     return f"{found}; {variant} runs {times:.2f}x as fast as that, by the medians."
+
+
+def _dense(comparison: Comparison, threads: int) -> list[Cell]:
+    """Every dense row with a latency."""
+    cells = [each for each in _cells(comparison) if each[0].pattern == DENSE and each[1].threads == threads]
+    return [each for each in cells if each[1].median_ms is not None]
+
+
+def _median_ms(cell: Cell) -> float:
+    return cell[1].median_ms or 0.0
 
 
 def _why_not(comparison: Comparison, faster: list[Cell]) -> str:
@@ -119,7 +154,7 @@ def _why_not(comparison: Comparison, faster: list[Cell]) -> str:
     told = [f"{count} {words.get(what, what)}" for what, count in counts.items() if what != "faster"]
     text = f"No sparse variant is shown to run faster than dense on {board}"
     if faster:
-        variant, row = min(faster, key=lambda each: each[1].median_ms or 0.0)
+        variant, row = min(faster, key=_median_ms)
         assert row.ratio_to_dense is not None
         lost = _signed(_points(comparison, variant) or 0.0, ".1f")
         text += f" within {ACCURACY_POINTS} points of its accuracy"
