@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import sqrt
 from statistics import median
 
 import msgspec
+import numpy as np
 
 from edgesparse.report.power import PowerOfRun
 from edgesparse.store import Record
@@ -18,6 +20,8 @@ LAST_SHARE = 0.25
 LEAST_SLICES = 8
 # Of how many slices the running median is.
 RUNNING = 5
+# A trend is told of so many values at most, each the median of as many slices as that takes.
+_TREND_VALUES = 200
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +97,10 @@ def sustained(slices: Sequence[Record], power: PowerOfRun, during: Sequence[Reco
 def steady_from(values: Sequence[float]) -> int | None:
     """From which value on a series stays at the level of its last quarter: the first from where on the running median
     never leaves it by more than STEADY_SHARE, or by more than what the values scatter where that is more. None where
-    the last quarter itself goes up or down, or is too short to tell."""
+    the last quarter itself goes up or down or is too short to tell, and where the values go on rising or falling: from
+    there on, in the last half and still in the last quarter so fast that over the whole series it would come to more
+    than STEADY_SHARE.
+    """
     tail = values[-max(LEAST_SLICES, round(LAST_SHARE * len(values))) :]
     if len(tail) < LEAST_SLICES:
         return None
@@ -107,7 +114,29 @@ def steady_from(values: Sequence[float]) -> int | None:
         if abs(median(values[place : place + RUNNING]) / level - 1) > share:
             break
         found = place
-    return found
+    if found is None:
+        return None
+    # What approaches its level, or went to it by a step, has no slope at the end; what goes to and fro has none in all.
+    last = len(values) - len(tail)
+    since = min(found, last)
+    slopes = [_slope(values[start:]) * len(values) / level for start in (since, len(values) // 2, last)]
+    by_chance = _by_chance(scatter, len(values), len(values) - since)
+    goes_on = (min(slopes) > STEADY_SHARE or max(slopes) < -STEADY_SHARE) and abs(slopes[0]) > by_chance
+    return None if goes_on else found
+
+
+def _slope(values: Sequence[float]) -> float:
+    """By how much a series rises from one value to the next: the median over all pairs of values (Theil and Sen)."""
+    size = -(-len(values) // _TREND_VALUES)
+    blocks = np.array([median(values[place : place + size]) for place in range(0, len(values) - size + 1, size)])
+    one, other = np.triu_indices(len(blocks), 1)
+    return float(np.median((blocks[other] - blocks[one]) / (other - one))) / size
+
+
+def _by_chance(scatter: float, count: int, among: int) -> float:
+    """Two standard errors of a slope over so many of a series' values, times its length; `scatter` is the median
+    difference of one value to the next, as a share, which of independent normal values is 0.95 of their deviation."""
+    return 2 * scatter / 0.95 * sqrt(12 / among**3) * count
 
 
 def _moment(slice_: Record, begin_ns: int, power: PowerOfRun, during: Sequence[Record]) -> Moment:

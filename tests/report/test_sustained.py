@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,41 @@ def test_a_board_that_throttles_is_steady_after_it() -> None:
 
 def test_a_board_that_goes_on_slowing_down_is_never_steady() -> None:
     assert steady_from(noisy([1 + 0.01 * step for step in range(120)])) is None
+
+
+@pytest.mark.parametrize("rise", [-0.1, -0.05, 0.03, 0.05, 0.1, 0.15])
+@pytest.mark.parametrize("count", [60, 600])
+def test_a_ramp_that_never_levels_off_is_never_steady(rise: float, count: int) -> None:
+    """However slow it is: its last quarter alone changes by less than what a steady state may."""
+    assert steady_from([float(value) for value in np.linspace(1, 1 + rise, count)]) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_ramp_is_seen_through_noise(seed: int) -> None:
+    noise = np.exp(np.random.default_rng(seed).normal(0, 0.005, 600))
+    assert steady_from([float(value) for value in np.linspace(1, 1.1, 600) * noise]) is None
+    assert steady_from([float(value) for value in np.linspace(1, 1.002, 600) * noise]) is not None
+
+
+def test_what_levels_off_or_goes_to_and_fro_is_steady() -> None:
+    """A board that warms up, with a time constant of a sixth of the run; and one whose fan comes and goes."""
+    share = np.arange(600) / 600
+    warming = [float(value) for value in 1 + 0.2 * (1 - np.exp(-6 * share))]
+    found = steady_from(warming)
+    assert found is not None and abs(warming[found] / warming[-1] - 1) < 0.025
+    for phase in range(6):
+        assert steady_from([float(value) for value in 1 + 0.01 * np.sin(2 * np.pi * 7.3 * share + phase)]) == 0
+
+
+def test_hours_take_little_memory() -> None:
+    """The trend over all pairs of 4000 values would need hundreds of megabytes."""
+    values = noisy([1.0] * 4000)
+    tracemalloc.start()
+    try:
+        assert steady_from(values) is not None
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_board_that_throttles_at_the_very_end_is_not_steady() -> None:
