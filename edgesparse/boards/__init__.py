@@ -27,6 +27,12 @@ def reach(
         from edgesparse.boards.local import LocalTransport
 
         return LocalTransport(board)
+    if board.host is None:
+        from edgesparse.boards.inventory import resolve
+        from edgesparse.errors import BoardError
+
+        resolve(board.name)  # says that it does not run
+        raise BoardError(f"{board.name} did not run when it was chosen.", hint="It does now: try again.")
     from edgesparse.boards.ssh import SshTransport
 
     return SshTransport(board, accept_new_host_key=accept_new_host_key, confirm=confirm)

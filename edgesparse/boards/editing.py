@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse.agent.store import write_aside
-from edgesparse.boards.inventory import LOCAL, VERSION, inventory_path, list_boards, resolve
+from edgesparse.boards.inventory import LOCAL, VERSION, check_name, inventory_path, list_boards, resolve
 from edgesparse.errors import UsageError
 
 
@@ -22,6 +22,7 @@ def add_board(name: str, fields: dict[str, Any], *, force: bool = False) -> Path
     """
     import tomlkit
 
+    check_name(name)
     path, document = _read()
     boards = document.setdefault("boards", tomlkit.table(is_super_table=True))
     if name == LOCAL or (name in boards and not force):

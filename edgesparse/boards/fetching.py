@@ -1,8 +1,13 @@
 """Wheels that a board fetches over its own network, with its own pip: the very ones that the host has chosen, or, where
-the host cannot see the package index, those that its pip chooses."""
+the host cannot see the package index, those that its pip chooses.
+
+One process on the board fetches, checks and unpacks them. So they lie under a temporary name of a process that lives,
+and whatever ends it, nothing stays that the next put does not sweep.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 from collections.abc import Callable
@@ -11,42 +16,62 @@ from pathlib import Path
 
 from edgesparse.agent.leftovers import writer
 from edgesparse.boards.facts import Interpreter
-from edgesparse.boards.transport import LinkLost, Transport
+from edgesparse.boards.inventory import Board
+from edgesparse.boards.transport import Completed, Transport
+from edgesparse.boards.unpacking import TRY_IMPORTS, UNPACK, UNPACK_S, disk_filled, modules_of
 from edgesparse.boards.wheels import NoWheel
 from edgesparse.errors import BoardError
 from edgesparse.files import sha256_of
 
 FETCH_S = 300.0
+END_S = 60.0
 
-# stdin: the SHA-256s that wheels must have, by name, or null; arguments: what goes before a wheel's name, requirements.
-# Ends with 0 once all are there and are those, and says which: a line "wheel SHA-256 name" for each. Where there is no
-# network, pip says so of a retry only.
+
+def lock_of(wheels: dict[str, str]) -> str:
+    """The name of an environment: the hash of its wheels, SHA-256s by name. Also sent to boards as it stands here."""
+    import hashlib
+
+    lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(wheels.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+# stdin: an order, as `_fetch` writes it. Says which wheels it has, "fetched {name: SHA-256}", once they are those that
+# are wanted; what comes after that is the unpacking's. Where there is no network, pip says so of a retry only.
 _FETCH = (
     inspect.getsource(writer)
+    + inspect.getsource(lock_of)
     + """
 import hashlib, json, os, shutil, subprocess, sys, tempfile
-prefix, requirements, wanted = sys.argv[1], sys.argv[2:], json.loads(sys.stdin.read())
-parent = os.path.dirname(prefix)
+order = json.loads(sys.stdin.read())
+requirements, wanted = order["requirements"], order["wanted"]
 os.umask(0o77)
-if not os.path.isdir(parent):
-    os.makedirs(parent)
-part = tempfile.mkdtemp(prefix=".part-%s-" % writer(), dir=parent)
-found = {}
+os.makedirs(order["parent"], exist_ok=True)
+part = tempfile.mkdtemp(prefix=".part-%s-" % writer(), dir=order["parent"])
 try:
-    subprocess.check_call(
-        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--timeout", "5",
-         "--retries", "1" if wanted is None else "0", "download", "--no-deps", "--only-binary", ":all:",
-         "--dest", part] + requirements, stdout=sys.stderr)
-    for name in sorted(os.listdir(part)):
-        with open(os.path.join(part, name), "rb") as file:
+    wheels, temporary = os.path.join(part, "wheels"), os.path.join(part, "temporary")
+    os.mkdir(temporary)
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--timeout", "5",
+             "--retries", "1" if wanted is None else "0", "download", "--no-deps", "--only-binary", ":all:",
+             "--dest", wheels] + requirements,
+            stdout=sys.stderr, env=dict(os.environ, TMPDIR=temporary), timeout=order["fetch_s"], check=True)
+    except subprocess.CalledProcessError:
+        sys.exit(1)  # pip has said why
+    except subprocess.TimeoutExpired:
+        sys.exit("pip did not end within %g s" % order["fetch_s"])
+    found = {}
+    for name in sorted(os.listdir(wheels)):
+        with open(os.path.join(wheels, name), "rb") as file:
             found[name] = hashlib.sha256(file.read()).hexdigest()
-    for name in found if wanted is None else wanted:
-        if wanted is not None and found.get(name) != wanted[name]:
-            sys.exit("%s is another one there" % name)
-        os.rename(os.path.join(part, name), prefix + name)
-        print("wheel %s %s" % (found[name], name))
-except subprocess.CalledProcessError:
-    sys.exit(1)  # pip has said why
+    if len(found) != len(requirements):
+        sys.exit("pip fetched %s for %s" % (", ".join(found) or "nothing", ", ".join(requirements)))
+    if wanted is not None and found != wanted:
+        sys.exit("%s is another one there" % ", ".join(name for name in found if found[name] != wanted.get(name)))
+    print("fetched " + json.dumps(found), flush=True)
+    target = os.path.join(order["parent"], lock_of(found))
+    sys.exit(subprocess.call([sys.executable, "-c", order["unpack"], target, order["imports"], order["modules"]]
+                             + [os.path.join(wheels, name) for name in found]))
 finally:
     shutil.rmtree(part, ignore_errors=True)
 """
@@ -54,11 +79,11 @@ finally:
 
 
 @dataclass(frozen=True)
-class FetchedWheel:
-    """A wheel in the board's store, not unpacked yet."""
+class Fetched:
+    """Wheels that a board has fetched, SHA-256s by name, and what came of unpacking them."""
 
-    name: str
-    sha256: str
+    wheels: dict[str, str]
+    unpacked: Completed
 
 
 def can_fetch(transport: Transport, python: Interpreter) -> bool:
@@ -68,63 +93,81 @@ def can_fetch(transport: Transport, python: Interpreter) -> bool:
 
 def fetch_same(
     transport: Transport,
+    board: Board,
     python: Interpreter,
     wheels: list[Path],
-    prefix: str,
+    runtime: str,
     progress: Callable[[str], None],
-    where: str,
-) -> bool:
-    """Have the board fetch the very same wheels over its own network, which is often faster than the link.
+) -> Fetched | None:
+    """Have the board fetch the very same wheels over its own network, which is often faster than the link, and unpack
+    them.
 
     Args:
         wheels: on this machine.
-        prefix: of where each goes on the board; its name follows.
-        where: the board's name.
+        runtime: the name of the one among them.
 
     Returns:
-        False where it has no pip or no network, or gets others; then nothing of it stays there.
+        None where it has no pip or no network, is too slow, or gets others; then nothing of it stays there.
     """
     if not can_fetch(transport, python):
-        return False
+        return None
     pins = ["==".join(wheel.name.split("-")[:2]) for wheel in wheels]
-    progress(f"{where} fetches {', '.join(pins)}, if its network lets it")
-    wanted = {wheel.name: sha256_of(wheel) for wheel in wheels}
-    try:
-        done = transport.run(_command(python, prefix, pins), input=json.dumps(wanted).encode(), timeout_s=FETCH_S)
-    except LinkLost:
-        raise
-    except BoardError:  # it took too long
-        return False
-    return done.returncode == 0
+    progress(f"{board.name} fetches {', '.join(pins)}, if its network lets it")
+    done = _fetch(transport, python, pins, {wheel.name: sha256_of(wheel) for wheel in wheels}, runtime)
+    return _fetched(done)
 
 
 def fetch_newest(
-    transport: Transport, python: Interpreter, requirements: list[str], prefix: str, where: str
-) -> list[FetchedWheel]:
-    """Have the board fetch the newest wheels that meet the requirements, as its own pip sees it.
+    transport: Transport, board: Board, python: Interpreter, requirements: list[str], runtime: str
+) -> Fetched:
+    """Have the board fetch the newest wheels that meet the requirements, as its own pip sees it, and unpack them.
 
     Args:
-        prefix, where: as of `fetch_same`.
+        runtime: as of `fetch_same`.
 
     Raises:
         NoWheel: its index has none for it. BoardError: it cannot fetch them; says what its pip said.
     """
-    done = transport.run(_command(python, prefix, requirements), input=b"null", timeout_s=FETCH_S)
-    if done.returncode == 0:
-        lines = [line.split() for line in done.stdout.decode(errors="replace").splitlines()]
-        found = [FetchedWheel(line[2], line[1]) for line in lines if len(line) == 3 and line[0] == "wheel"]
-        if len(found) == len(requirements):
-            return found
+    done = _fetch(transport, python, requirements, None, runtime)
+    found = _fetched(done)
+    if found is not None:
+        return found
     said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")] or said[-1:]
+    if any("No space left" in line for line in errors):
+        raise disk_filled(board, "it fetched the wheels")
     missing = [line for line in errors if "No matching distribution found for" in line]
     if missing and not any("Retrying" in line for line in said):
         raise NoWheel(missing[0].rpartition(" for ")[2])
     raise BoardError(
-        f"{where} could not fetch them either: {(errors or ['it said nothing'])[-1]}",
+        f"{board.name} could not fetch them either: {(errors or ['it said nothing'])[-1]}",
         hint="One of the two needs access to PyPI, or the board numpy, psutil and a TFLite runtime of its own.",
     )
 
 
-def _command(python: Interpreter, prefix: str, requirements: list[str]) -> list[str]:
-    return [python.path, "-c", _FETCH, prefix, *requirements]
+def _fetch(
+    transport: Transport, python: Interpreter, requirements: list[str], wanted: dict[str, str] | None, runtime: str
+) -> Completed:
+    order = {
+        "parent": f"{transport.home}/runtimes",
+        "requirements": requirements,
+        "wanted": wanted,
+        "fetch_s": FETCH_S,
+        "unpack": UNPACK,
+        "imports": TRY_IMPORTS,
+        "modules": modules_of(runtime),
+    }
+    return transport.run(
+        [python.path, "-c", _FETCH], input=json.dumps(order).encode(), timeout_s=FETCH_S + UNPACK_S + END_S
+    )
+
+
+def _fetched(done: Completed) -> Fetched | None:
+    """What it has said, if it has fetched what was wanted."""
+    for line in done.stdout.decode(errors="replace").splitlines():
+        if line.startswith("fetched "):
+            with contextlib.suppress(ValueError, RecursionError):
+                found = json.loads(line.removeprefix("fetched "))
+                if isinstance(found, dict) and all(isinstance(each, str) for each in found.values()):
+                    return Fetched(found, done)
+    return None

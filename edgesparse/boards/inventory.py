@@ -27,7 +27,7 @@ import msgspec
 import platformdirs
 
 from edgesparse.boards.types import BoardType, load_type, type_names
-from edgesparse.errors import UsageError
+from edgesparse.errors import BoardError, UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,6 +36,8 @@ else:
 
 VERSION = 1
 LOCAL = "local"
+# What run ids, which hold them, and selections, which separate them by commas, can take.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ADDRESS = re.compile(
     r"""(?:(?P<user>\S+)@)?
     (?:\[(?P<bracketed>[0-9a-fA-F:.%\w]+)\]|(?P<ipv6>[0-9a-fA-F]*:[0-9a-fA-F]*:[^@\s\[\]]*)|(?P<name>[^@:\s\[\]]+))
@@ -160,7 +162,8 @@ def find_boards(selection: str) -> list[Board]:
     """The boards that a selection means, each once.
 
     Args:
-        selection: names, `type:TYPE` and `tag:TAG`, with commas between.
+        selection: names, `type:TYPE` and `tag:TAG`, with commas between. An emulated board that does not run is one,
+            too; whoever reaches for it is told so.
 
     Raises:
         UsageError: a part of it means no board.
@@ -180,13 +183,21 @@ def find_boards(selection: str) -> list[Board]:
                     hint=f"They have: {', '.join(there) or 'none'}.",
                 )
         else:
-            meant = [resolve(part)]
+            meant = [_named(part)]
         found |= {board.name: board for board in meant}
     if not found:
         raise UsageError(
             f"Expected boards, found {selection!r}.", hint="For example --boards orin,pi or --boards tag:lab"
         )
     return list(found.values())
+
+
+def _named(name: str) -> Board:
+    """As `resolve`; an emulated board that does not run has no host."""
+    try:
+        return resolve(name)
+    except BoardError:
+        return Board(name=name, type=load_type(name), transport="ssh")
 
 
 def _booted(name: str, host: str | None) -> Board | None:
@@ -218,6 +229,20 @@ def type_of(name: str) -> BoardType:
     if name in type_names():
         return load_type(name)
     raise _unknown(name, entries)
+
+
+def check_name(name: str) -> None:
+    """See that a board may be called that.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"Expected a board's name of at most 64 ASCII letters, digits, dots, hyphens and underscores, a letter or a "
+            f"digit first; found {name!r}.",
+            hint=f"For example {_usable(name)!r}.",
+        )
 
 
 def parse_address(text: str) -> tuple[str, str | None, int | None]:
@@ -272,7 +297,12 @@ def _read() -> dict[str, _Entry]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The inventory {path} cannot be read: {error}.", hint="Correct or remove it.") from None
     try:
-        return msgspec.convert(tomllib.loads(text), _Inventory).boards
+        boards = msgspec.convert(tomllib.loads(text), _Inventory).boards
+        for name in boards:
+            check_name(name)
+        return boards
+    except UsageError as error:
+        raise UsageError(f"The inventory {path} cannot be used: {error.message}", hint=error.hint) from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"The inventory {path} is not valid TOML: {error}.", hint="Correct the file.") from None
     except msgspec.ValidationError as error:
@@ -293,13 +323,17 @@ def _unknown(name: str, entries: dict[str, _Entry]) -> UsageError:
 
 def _lines(name: str, board_type: str) -> str:
     version = "" if inventory_path().exists() else f"version = {VERSION}\n\n"
-    key = (
-        name if re.fullmatch(r"[\w-]+", name, re.ASCII) else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    )
+    name = _usable(name)
+    key = f'"{name}"' if "." in name else name
     return (
         f"To add it, put these lines into {inventory_path()}:\n"
         f'{version}[boards.{key}]\ntype = "{board_type}"\nhost = "user@10.0.0.5"'
     )
+
+
+def _usable(name: str) -> str:
+    """A name that comes near it and can be used."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:64] or "board"
 
 
 def _example_type() -> str:

@@ -7,20 +7,18 @@ very ones that the host has chosen, or those that it chooses where the host cann
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import inspect
 import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgesparse.agent.leftovers import writer
 from edgesparse.boards.facts import BoardFacts, Interpreter, parse_facts, probe
-from edgesparse.boards.fetching import can_fetch, fetch_newest, fetch_same
+from edgesparse.boards.fetching import can_fetch, fetch_newest, fetch_same, lock_of
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.transport import LinkLost, Transport, missing
+from edgesparse.boards.unpacking import MODULES, TRY_IMPORTS, RuntimeEnv, check_unpacked, imports_of, unpack
 from edgesparse.boards.wheels import NUMPY_1, REQUIREMENTS, IndexUnseen, NoWheel, fetch_wheels, wheelhouse
 from edgesparse.errors import BoardError
 from edgesparse.files import sha256_of
@@ -30,6 +28,7 @@ __all__ = [
     "Interpreter",
     "RuntimeEnv",
     "RuntimePlan",
+    "carry_out",
     "choose_python",
     "ensure_runtime",
     "parse_facts",
@@ -39,76 +38,13 @@ __all__ = [
 
 PYTHON_MIN = (3, 9)
 IMPORT_S = 120.0
-UNPACK_S = 600.0
 _NUMPY_MIN = (1, 23)
 
-# Imports what it is told to, one by one, and says in one JSON line which version each has, or null.
-_TRY_IMPORTS = """
-import importlib, json, sys
-from importlib.metadata import PackageNotFoundError, version
-sys.dont_write_bytecode = True
-found = {}
-for name, module in json.loads(sys.argv[1]).items():
-    try:
-        importlib.import_module(module)
-    except Exception as error:
-        found[name] = None
-        sys.stderr.write("%s: %s\\n" % (name, (str(error).strip() or repr(error)).splitlines()[0]))
-        continue
-    try:
-        found[name] = version(name)
-    except PackageNotFoundError:
-        found[name] = "unknown"
-print("\\nimports " + json.dumps(found))
-"""
-
-# Arguments: target directory, modules to try, wheels. The next put sweeps what is left under a temporary name.
-_UNPACK = (
-    inspect.getsource(writer)
-    + """
-import os, shutil, subprocess, sys, zipfile
-target, imports, modules, wheels = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
-part = os.path.join(os.path.dirname(target), ".part-%s-%s" % (writer(), os.path.basename(target)))
-try:
-    for wheel in wheels:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(part)
-    environment = dict(os.environ, PYTHONPATH=part)
-    done = subprocess.run([sys.executable, "-c", imports, modules], env=environment, stdout=subprocess.PIPE)
-    if done.returncode:
-        sys.exit("importing the unpacked wheels ended with exit code %d" % done.returncode)
-    sys.stdout.write(done.stdout.decode())
-    if "null" not in done.stdout.decode():
-        os.sync()
-        if not os.path.isdir(target):
-            os.rename(part, target)
-finally:
-    shutil.rmtree(part, ignore_errors=True)
-    for wheel in wheels:
-        os.remove(wheel)
-"""
-)
-_MODULES = {
-    "numpy": "numpy",
-    "psutil": "psutil",
-    "ai-edge-litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-}
 _WHAT_EXISTS = (
     "ai-edge-litert has wheels for aarch64 and x86_64 with glibc 2.27 or newer and Python 3.9 to 3.14, tflite-runtime "
     "for aarch64, armv7l and x86_64 with glibc 2.34 or newer and Python 3.9 to 3.11. numpy and psutil may come from "
     "the board's own packages: sudo apt install python3-numpy python3-psutil"
 )
-
-
-@dataclass(frozen=True)
-class RuntimeEnv:
-    """What workers run with: a Python, directories for its `PYTHONPATH`, and the runtime that it finds there."""
-
-    python: str
-    pythonpath: list[str]
-    name: str
-    version: str
 
 
 def choose_python(facts: BoardFacts, board: Board) -> Interpreter:
@@ -240,6 +176,22 @@ def ensure_runtime(
         BoardError: there are no wheels for this board, no space, or they do not work there.
     """
     plan = plan_runtime(transport, board, facts, python, progress, cache=cache)
+    return carry_out(transport, board, facts, python, plan, progress)
+
+
+def carry_out(
+    transport: Transport,
+    board: Board,
+    facts: BoardFacts,
+    python: Interpreter,
+    plan: RuntimePlan,
+    progress: Callable[[str], None],
+) -> RuntimeEnv:
+    """Do what `plan_runtime` says; returns what the board then has.
+
+    Raises:
+        BoardError: as of `ensure_runtime`.
+    """
     if plan.left_to_board:
         return _let_it_choose(transport, board, facts, python, plan, progress)
     if plan.directory is None:
@@ -263,10 +215,9 @@ def _plan_wheels(
 
 def _locked(transport: Transport, python: Interpreter, name: str, wheels: dict[str, str]) -> RuntimeEnv:
     """The environment of these wheels, by name and SHA-256, whether it is there or not."""
-    lock = hashlib.sha256("".join(f"{wheel} {wheels[wheel]}\n" for wheel in sorted(wheels)).encode()).hexdigest()[:16]
     start = name.replace("-", "_") + "-"
     version = next((wheel.split("-")[1] for wheel in wheels if wheel.startswith(start)), None)
-    directory = f"{transport.home}/runtimes/{lock}"
+    directory = f"{transport.home}/runtimes/{lock_of(wheels)}"
     return RuntimeEnv(python.path, [directory], name, version or python.modules.get(name, "unknown"))
 
 
@@ -278,15 +229,14 @@ def _let_it_choose(
     plan: RuntimePlan,
     progress: Callable[[str], None],
 ) -> RuntimeEnv:
-    """Have the board's own pip fetch what it finds, and unpack that."""
+    """Have the board's own pip fetch what it finds, and that unpacked."""
     refused = list(plan.refused)
     for name, wanted in plan.left_to_board.items():
         progress(
             f"{board.name} fetches {', '.join(wanted)} over its own network: this machine cannot see the package index"
         )
-        prefix = f"{transport.home}/runtimes/fetched-{_key(python, wanted)}-"
         try:
-            wheels = fetch_newest(transport, python, wanted, prefix, board.name)
+            fetched = fetch_newest(transport, board, python, wanted, name)
         except NoWheel as error:
             refused.append(f"{name}: nothing for {error}")
             continue
@@ -294,8 +244,8 @@ def _let_it_choose(
             raise
         except BoardError as error:
             raise BoardError(f"{plan.unseen} {error.message}", hint=error.hint) from None
-        runtime = _locked(transport, python, name, {wheel.name: wheel.sha256 for wheel in wheels})
-        _unpack(transport, board, python, runtime, [prefix + wheel.name for wheel in wheels], progress)
+        runtime = _locked(transport, python, name, fetched.wheels)
+        check_unpacked(fetched.unpacked, board, python, runtime)
         _write(
             transport, _choice(transport, python, wanted), json.dumps([runtime.pythonpath[0], name, runtime.version])
         )
@@ -342,40 +292,14 @@ def _provide(
             f"{facts.disk_free_bytes / 1e6:.0f} MB are free.",
             hint="Free some space there, or give the board another `home` in the inventory.",
         )
+    fetched = fetch_same(transport, board, python, plan.wheels, plan.runtime.name, progress)
+    if fetched is not None:
+        check_unpacked(fetched.unpacked, board, python, plan.runtime)
+        return
     remote = [f"{directory}-{wheel.name}" for wheel in plan.wheels]
-    if not fetch_same(transport, python, plan.wheels, f"{directory}-", progress, board.name):
-        progress(f"putting {', '.join(wheel.name.split('-')[0] for wheel in plan.wheels)} onto {board.name}")
-        transport.put(list(zip(plan.wheels, remote, strict=True)), lambda count: None)
-    _unpack(transport, board, python, plan.runtime, remote, progress)
-
-
-def _unpack(
-    transport: Transport,
-    board: Board,
-    python: Interpreter,
-    runtime: RuntimeEnv,
-    remote: list[str],
-    progress: Callable[[str], None],
-) -> None:
-    """Make an environment of wheels that are in the board's store, and try it; the wheels go."""
-    (directory,), name = runtime.pythonpath, runtime.name
-    progress(f"unpacking them there, under {python.path}")
-    modules = {each: _MODULES[each] for each in ("numpy", "psutil", name)}
-    command = [python.path, "-c", _UNPACK, directory, _TRY_IMPORTS, json.dumps(modules), *remote]
-    done = transport.run(command, timeout_s=UNPACK_S)
-    found = _imports(done.stdout)
-    if done.returncode or None in found.values() or len(found) < len(modules):
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        if "No space left" in " ".join(said[-1:]):
-            raise BoardError(
-                f"The disk of {board.name} filled up while the runtime was unpacked in {directory}.",
-                hint="Free some space there, or give the board another `home` in the inventory.",
-            )
-        raise BoardError(
-            f"{name} {runtime.version} does not work on {board.name} under {python}: "
-            f"{(said or ['it gave no reason'])[-1]}",
-            hint=f"Use another Python there: name it as `python` of [boards.{board.name}] in the inventory.",
-        )
+    progress(f"putting {', '.join(wheel.name.split('-')[0] for wheel in plan.wheels)} onto {board.name}")
+    transport.put(list(zip(plan.wheels, remote, strict=True)), lambda count: None)
+    unpack(transport, board, python, plan.runtime, remote, progress)
 
 
 def _unpacked_bytes(wheel: Path) -> int:
@@ -390,13 +314,13 @@ def _unpacked_bytes(wheel: Path) -> int:
 
 def _own_modules(transport: Transport, python: Interpreter) -> dict[str, str]:
     """What the board's Python really imports of what it seems to have, with versions."""
-    there = {name: module for name, module in _MODULES.items() if name in python.modules}
+    there = {name: module for name, module in MODULES.items() if name in python.modules}
     if not there or not missing(transport, [_record(transport, python)]):
         return python.modules
     # Debian's Pythons share their packages, and numpy's library fits only one of them: only importing tells.
-    done = transport.run([python.path, "-c", _TRY_IMPORTS, json.dumps(there)], timeout_s=IMPORT_S)
+    done = transport.run([python.path, "-c", TRY_IMPORTS, json.dumps(there)], timeout_s=IMPORT_S)
     # A module that takes the Python down with it leaves no list: then nothing of it is used.
-    return {name: version for name, version in _imports(done.stdout).items() if version is not None}
+    return {name: version for name, version in imports_of(done.stdout).items() if version is not None}
 
 
 def _record(transport: Transport, python: Interpreter) -> str:
@@ -413,16 +337,6 @@ def _write(transport: Transport, path: str, content: str) -> None:
     """A file that saves time; where it cannot be written, the next time takes longer."""
     script = 'umask 077; mkdir -p "${1%/*}" && cat > "$1.part" && mv "$1.part" "$1"'
     transport.run(["sh", "-c", script, "sh", path], input=content.encode(), timeout_s=IMPORT_S)
-
-
-def _imports(stdout: bytes) -> dict[str, str | None]:
-    for line in reversed(stdout.decode(errors="replace").splitlines()):
-        if line.startswith("imports "):
-            with contextlib.suppress(ValueError, RecursionError):
-                found = json.loads(line.removeprefix("imports "))
-                if isinstance(found, dict) and all(isinstance(each, (str, type(None))) for each in found.values()):
-                    return found
-    return {}
 
 
 def _wanted(name: str, own: dict[str, str]) -> list[str]:

@@ -19,7 +19,16 @@ import stamina
 from edgesparse import wire
 from edgesparse.boards.agent_link import AgentLink
 from edgesparse.boards.inventory import Board
-from edgesparse.boards.provision import BoardFacts, Interpreter, RuntimeEnv, choose_python, ensure_runtime, probe
+from edgesparse.boards.provision import (
+    BoardFacts,
+    Interpreter,
+    RuntimeEnv,
+    RuntimePlan,
+    carry_out,
+    choose_python,
+    ensure_runtime,
+    probe,
+)
 from edgesparse.boards.transport import LinkLost, Stream, Transport, missing
 from edgesparse.errors import BoardError
 from edgesparse.interrupting import raise_if_interrupted
@@ -107,6 +116,11 @@ class BoardSession:
             self._runtime = self._of_the_agent_that_runs()
         if self._runtime is None:
             self._runtime = ensure_runtime(self.transport, self.board, self.facts, self.python, self.progress)
+        return self._runtime
+
+    def set_up(self, plan: RuntimePlan) -> RuntimeEnv:
+        """Provide the runtime of a plan, whatever an agent that runs there has: the next start replaces that."""
+        self._runtime = carry_out(self.transport, self.board, self.facts, self.python, plan, self.progress)
         return self._runtime
 
     @property

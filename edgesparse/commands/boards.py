@@ -66,9 +66,10 @@ def boards_add(
     """Add a board to the inventory."""
     from edgesparse import console
     from edgesparse.boards.editing import add_board
-    from edgesparse.boards.inventory import Board, parse_address
+    from edgesparse.boards.inventory import Board, check_name, parse_address
     from edgesparse.boards.types import LOCAL_TYPE, load_type
 
+    check_name(name)
     address, user, port = parse_address(host)
     fields: dict[str, Any] = {"type": type_, "host": address, "user": user, "port": port, "python": python,
                               "identity_file": identity_file, "home": home, "threads": threads or None,
@@ -157,8 +158,10 @@ def boards_setup(
 
     with BoardSession(resolve(name, host=host), reach(accept_new_host_key), console.say) as session:
         if remove is not None:
-            remove_runtime(session.transport, remove)
-            console.say(f"removed {session.home}/runtimes/{remove}")
+            path = remove_runtime(session.transport, name, remove)
+            console.print_json({"version": 1, "board": name, "removed": path}) if as_json else console.say(
+                f"removed {path}"
+            )
             return
         if list_:
             found = list_runtimes(session.transport)
@@ -166,7 +169,7 @@ def boards_setup(
             return
         plan = plan_runtime(session.transport, session.board, session.facts, session.python, console.say)
         if not dry_run:
-            runtime = session.runtime
+            runtime = session.set_up(plan)
             session.start_agent()
             console.say(f"{name} is ready: {runtime.name} {runtime.version} under {runtime.python}, the agent runs")
     if as_json:

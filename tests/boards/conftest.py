@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,6 +16,7 @@ from edgesparse.boards.transport import Transport
 from tests.sshd import Sshd
 from tests.sshd import make_sshd as make_sshd
 from tests.sshd import sshd as sshd
+from tests.wheelhouse import add_wheel
 
 
 @pytest.fixture(params=["local", "ssh"])
@@ -39,6 +42,23 @@ def local_transport() -> Iterator[Transport]:
     transport = reach(resolve("local"))
     yield transport
     transport.close()
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """Wheels for this machine's Python."""
+    cpython = f"cp3{sys.version_info.minor}"
+    for distribution in ("ai_edge_litert-2.3.0", "numpy-2.2.6", "psutil-7.0.0"):
+        add_wheel(tmp_path / "index", f"{distribution}-{cpython}-{cpython}-manylinux_2_17_x86_64")
+    return tmp_path / "index"
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with pip and nothing else."""
+    made = tmp_path_factory.mktemp("venv") / "pip"
+    subprocess.run([sys.executable, "-m", "venv", str(made)], check=True)
+    return made
 
 
 def make_files(directory: Path, *sizes: int) -> list[Path]:

@@ -11,6 +11,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import platformdirs
+import psutil
 import pytest
 
 from edgesparse.boards.editing import add_board, remove_board
@@ -18,6 +20,7 @@ from edgesparse.boards.facts import parse_facts
 from edgesparse.boards.inventory import list_boards, resolve
 from edgesparse.errors import UsageError
 from tests.sshd import Sshd
+from tests.waiting import wait_until
 from tests.wheelhouse import add_wheel, use_index
 
 COMMENTED = """\
@@ -55,9 +58,18 @@ def test_what_the_user_wrote_stays(inventory: Path) -> None:
 
 
 def test_a_first_board_makes_the_file(inventory: Path) -> None:
-    add_board("a b", {"type": "raspberrypi5", "host": "10.0.0.6"})
+    add_board("a.b", {"type": "raspberrypi5", "host": "10.0.0.6"})
     assert inventory.read_text().startswith("version = 1\n")
-    assert resolve("a b").host == "10.0.0.6"
+    assert resolve("a.b").host == "10.0.0.6"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "a,b", "tag:x", "größe", "-x", "lab/pi", "x" * 65])
+def test_a_name_that_runs_and_selections_cannot_hold(inventory: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="Expected a board's name of at most 64 ASCII letters"):
+        add_board(name, {"type": "raspberrypi5", "host": "10.0.0.6"})
+    assert not inventory.exists()
+    done = cli("add", "--host", "127.0.0.1:9", "--", name)  # before it is reached
+    assert done.returncode == 2 and "Expected a board's name" in " ".join(done.stderr.split())
 
 
 def test_what_cannot_be_used_changes_nothing(inventory: Path) -> None:
@@ -118,13 +130,18 @@ def test_the_whole_life_of_a_board(sshd: Sshd, inventory: Path) -> None:
     assert cli("remove", "loop").returncode == 2
 
 
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    """Wheels for this machine's Python."""
-    cpython = f"cp3{sys.version_info.minor}"
-    for distribution in ("ai_edge_litert-2.3.0", "numpy-2.2.6", "psutil-7.0.0"):
-        add_wheel(tmp_path / "index", f"{distribution}-{cpython}-{cpython}-manylinux_2_17_x86_64")
-    return tmp_path / "index"
+def stop_agent(sshd: Sshd) -> None:
+    """And wait until it has ended."""
+    assert subprocess.run(
+        [sys.executable, "-m", "edgesparse.cli", "agent", "stop", "--board", "loop"], capture_output=True, check=False
+    ).returncode == 0  # fmt: skip
+    wait_until(lambda: not agents(sshd))
+
+
+def agents(sshd: Sshd) -> list[int]:
+    """The processes that serve the board's store."""
+    words = ["daemon", "--home", str(sshd.board_home)]
+    return [each.pid for each in psutil.process_iter(["cmdline"]) if (each.info["cmdline"] or [])[2:5] == words]
 
 
 @pytest.fixture
@@ -132,14 +149,6 @@ def index(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What this machine's pip finds."""
     use_index(wheels, monkeypatch)
     return wheels
-
-
-@pytest.fixture(scope="module")
-def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with pip and nothing else."""
-    made = tmp_path_factory.mktemp("venv") / "pip"
-    subprocess.run([sys.executable, "-m", "venv", str(made)], check=True)
-    return made
 
 
 @pytest.mark.usefixtures("index")
@@ -162,8 +171,54 @@ def test_a_runtime_is_planned_made_listed_and_removed(sshd: Sshd, tmp_path: Path
 
     assert cli("setup", "loop", "--remove", "nonsense").returncode == 2
     assert cli("setup", "loop", "--remove", "../agent").returncode == 2
-    assert cli("setup", "loop", "--remove", runtime["name"]).returncode == 0
+    refused = cli("setup", "loop", "--remove", runtime["name"])  # the agent has it
+    assert refused.returncode == 4
+    assert f"{runtime['name']} is in use on loop, by process" in " ".join(refused.stderr.split())
+    assert "edgesparse agent stop --board loop" in " ".join(refused.stderr.split())
+    assert json.loads(cli("setup", "loop", "--list", "--json").stdout) == [runtime]
+
+    stop_agent(sshd)
+    removed = cli("setup", "loop", "--remove", runtime["name"], "--json")
+    assert json.loads(removed.stdout)["removed"] == str(sshd.board_home / "runtimes" / runtime["name"])
     assert cli("setup", "loop", "--list", "--json").stdout.strip() == "[]"
+    assert list((sshd.board_home / "runtimes").iterdir()) == []
+
+
+@pytest.mark.usefixtures("index")
+def test_setup_does_what_it_says_while_an_agent_runs(sshd: Sshd, tmp_path: Path, wheels: Path) -> None:
+    """The agent has the runtime of before; what is planned is another one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    assert cli("add", "loop", "--host", sshd.host, "--python", str(tmp_path / "bare/bin/python")).returncode == 0
+    assert cli("setup", "loop").returncode == 0
+    (before,) = json.loads(cli("setup", "loop", "--list", "--json").stdout)
+
+    cpython = f"cp3{sys.version_info.minor}"
+    add_wheel(wheels, f"psutil-7.1.0-{cpython}-{cpython}-manylinux_2_17_x86_64")
+    shutil.rmtree(platformdirs.user_cache_path("edgesparse") / "wheels")
+    planned = json.loads(cli("setup", "loop", "--dry-run", "--json").stdout)
+    assert "psutil-7.1.0" in "".join(wheel["name"] for wheel in planned["wheels"])
+    done = cli("setup", "loop")
+    assert done.returncode == 0, done.stderr
+    there = {each["name"] for each in json.loads(cli("setup", "loop", "--list", "--json").stdout)}
+    assert there == {before["name"], planned["directory"].rpartition("/")[2]}
+    assert cli("setup", "loop", "--remove", before["name"]).returncode == 0, "the agent that runs now has the new one"
+    assert cli("setup", "loop", "--remove", planned["directory"].rpartition("/")[2]).returncode == 4
+
+
+def test_a_runtime_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = tmp_path / "board" / "runtimes" / "0123456789abcdef"
+    runtime.mkdir(parents=True)
+    program = tmp_path / "bin" / "rm"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'rm: cannot remove it: Read-only file system' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    done = cli("setup", "local", "--remove", runtime.name)
+    assert done.returncode == 4
+    assert "could not be removed from local: rm: cannot remove it: Read-only file system" in " ".join(
+        done.stderr.split()
+    )
+    assert "removed /" not in done.stderr
 
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["the same wheels", "another wheel"])
@@ -224,6 +279,7 @@ def test_a_board_with_a_network_serves_a_machine_without_one(sshd: Sshd, venv: P
     again = cli("setup", "loop")
     assert again.returncode == 0 and "fetch" not in again.stderr, again.stderr
     assert "nothing to do" in cli("setup", "loop", "--dry-run").stdout
+    stop_agent(sshd)
     assert cli("setup", "loop", "--remove", runtime["name"]).returncode == 0
     assert cli("setup", "loop").returncode == 4
 

@@ -97,14 +97,16 @@ def test_an_unknown_board_names_those_that_exist_and_the_lines_to_add(inventory:
     error = refusal("my board", "10.0.0.1")
     assert "local, bench, pi" in error.message
     assert "jetson-nano" in error.message and "raspberrypi5" in error.message
-    assert str(inventory) in error.hint and '[boards."my board"]' in error.hint
+    assert str(inventory) in error.hint and "[boards.my-board]" in error.hint
 
 
 def test_the_lines_to_add_do_add_the_board() -> None:
-    lines = refusal('odd "name"').hint.partition("\n")[2]
-    inventory_path().parent.mkdir(parents=True)
-    inventory_path().write_text(lines)
-    assert resolve('odd "name"').address == "user@10.0.0.5"
+    for name, usable in (("odd.name", "odd.name"), ('odd "name"', "odd-name"), ("größe", "gr-e"), ("ü", "board")):
+        lines = refusal(name).hint.partition("\n")[2]
+        inventory_path().parent.mkdir(parents=True, exist_ok=True)
+        inventory_path().write_text(lines)
+        assert resolve(usable).address == "user@10.0.0.5"
+        inventory_path().unlink()
 
 
 def test_the_type_is_known_without_an_address(inventory: Path) -> None:
@@ -138,6 +140,7 @@ def test_local_may_be_set_up_in_the_inventory(inventory: Path) -> None:
         ("version = 1\n[boards.x]\ntype = 'jetsn'\nhost = 'a'\n", "jetsn"),
         ("version = 1\n[boards.x]\ntype = 'jetson'\nhost = 'a b'\n", "a b"),
         ("version = ", "not valid TOML"),
+        ("version = 1\n[boards.'a,b']\ntype = 'jetson'\nhost = 'a'\n", "boards.toml cannot be used: .*'a,b'"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )

@@ -93,6 +93,15 @@ def test_one_that_fails_costs_its_own_row(boards: list[Sshd], bundle: Bundle) ->
     assert "x gone: " in table.stdout
 
 
+def test_an_emulated_board_that_is_off_costs_its_own_row(boards: list[Sshd], bundle: Bundle) -> None:
+    assert names("board0,virt-aarch64") == ["board0", "virt-aarch64"]
+    done = cli("deploy", str(bundle.path), "--boards", "virt-aarch64,board0", "--backend", "xnnpack", "--json")
+    assert done.returncode == 4, done.stderr
+    off, on = json.loads(done.stdout)["boards"]
+    assert (off["board"], off["status"], on["board"], on["status"]) == ("virt-aarch64", "failed", "board0", "ok")
+    assert "The emulated board virt-aarch64 is not running" in off["reason"]
+
+
 def test_ctrl_c_frees_every_board(boards: list[Sshd], bundle: Bundle) -> None:
     command = [sys.executable, "-m", "edgesparse.cli", "bench", str(bundle.path), "--boards", "board0,board1"]
     host = subprocess.Popen(

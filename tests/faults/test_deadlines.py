@@ -186,12 +186,16 @@ def let_go(python: Path) -> None:
     next(python.parent.parent.glob("lib/python3*/site-packages/hangs.pth")).unlink()
 
 
+def under(python: Path) -> list[psutil.Process]:
+    """What runs under it."""
+    return [each for each in psutil.process_iter(["cmdline"]) if (each.info["cmdline"] or [""])[0] == str(python)]
+
+
 def end_all(python: Path) -> None:
     """End what runs under it, as a cut of the power ends what hangs on a board."""
-    for process in psutil.process_iter(["cmdline"]):
-        if process.info["cmdline"] and process.info["cmdline"][0] == str(python):
-            process.kill()
-            psutil.wait_procs([process])
+    for process in under(python):
+        process.kill()
+        psutil.wait_procs([process])
 
 
 @pytest.fixture
@@ -239,7 +243,7 @@ def test_unpacking_that_never_ends_leaves_no_half_runtime(
         BoardSession(its_own, reach) as session,
         pytest.raises(BoardError, match=r"did not end within 5 s on loop"),
     ):
-        patch.setattr("edgesparse.boards.provision.UNPACK_S", 5.0)
+        patch.setattr("edgesparse.boards.unpacking.UNPACK_S", 5.0)
         _ = session.runtime
     let_go(bare)
     assert [path.name[:6] for path in runtimes.iterdir() if path.is_dir()] == [".part-"]
@@ -259,6 +263,7 @@ def test_a_pip_that_never_ends(board: Board, bare: Path, sshd: Sshd, monkeypatch
     with BoardSession(its_own, reach, said.append) as session:
         (directory,) = session.runtime.pythonpath
     assert [line.split()[0] for line in said if "ai_edge_litert" in line] == ["loop", "putting"]
+    assert under(bare) == [], "so nothing comes later"
     shutil.rmtree(directory)
     shutil.rmtree(Path(os.environ["HOME"]) / ".cache")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
@@ -266,10 +271,10 @@ def test_a_pip_that_never_ends(board: Board, bare: Path, sshd: Sshd, monkeypatch
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with (
         BoardSession(its_own, reach) as session,
-        pytest.raises(BoardError, match=r"could not be fetched: .* did not end within 3 s on loop"),
+        pytest.raises(BoardError, match=r"could not be fetched: .* fetch them either: pip did not end within 3 s"),
     ):
         _ = session.runtime
-    end_all(bare)
+    assert list((sshd.board_home / "runtimes").iterdir()) == []
 
 
 def test_an_index_that_never_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
