@@ -47,9 +47,13 @@ def main(meter: str, meter_scope: str, *, watch: bool) -> int:
 def _add_new(samplers: list[Sampler]) -> None:
     """Read what has been plugged in since they were found. A source that has got another channel is found anew, without
     those that have gone."""
+    try:
+        found = find_sources()
+    except OSError:  # one comes or goes just now: the next look finds it
+        return
     known = {sampler.source.name: sampler for sampler in samplers}
     new = []
-    for source in find_sources():
+    for source in found:
         before = known.get(source.name)
         if before is None or not set(_names(source)) <= set(_names(before.source)):
             new.append(source)

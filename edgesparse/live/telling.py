@@ -64,8 +64,8 @@ class Telling:
     def _on_sensors_found(record: wire.Message) -> Iterator[str]:
         if names := [source["source"] for source in record["sources"]]:
             yield f"reading power beside the workers: {', '.join(names)}"
-        elif record["reason"]:
-            yield f"no power is read: {record['reason']}"
+        if record["reason"]:
+            yield f"no power is read: {record['reason']}" if not names else str(record["reason"])
 
     @staticmethod
     def _on_tuned(record: wire.Message) -> Iterator[str]:

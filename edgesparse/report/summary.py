@@ -187,6 +187,7 @@ def summarise(record: RunRecord) -> Comparison:
         warnings=[
             *_warnings(record.id, board, conditions, during, stopped, done, variants),
             *_about_the_governor(records),
+            *_about_the_meter(records),
         ],
         variants=variants,
     )  # fmt: skip
@@ -383,6 +384,12 @@ def _about_the_board(board: Record, conditions: dict[str, Record]) -> Iterator[s
     governor = before.get("governor")
     if governor and governor != "performance":
         yield f"The CPU governor is {governor}: `sudo cpupower frequency-set -g performance` there steadies the clock."
+
+
+def _about_the_meter(records: list[Record]) -> Iterator[str]:
+    for found in (each for each in records if each["type"] == "sensors_found"):
+        if found["sources"] and found["reason"]:
+            yield f"Energy is told of the board's own sensors alone: {found['reason']}."
 
 
 def _about_the_governor(records: list[Record]) -> Iterator[str]:

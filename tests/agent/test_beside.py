@@ -106,6 +106,42 @@ def test_without_energy_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -
     assert [record["type"] for record in kept.records] == ["sensors_found"]
 
 
+@pytest.mark.parametrize("slow_is_told", [True, False])
+def test_a_launch_lasts_as_long_as_the_slowest_channel_needs_of_which_energy_is_told(
+    monkeypatch: pytest.MonkeyPatch, slow_is_told: bool
+) -> None:
+    """And no longer for another one beside it."""
+    slow = Channel("slow", BOARD_INPUT, total=slow_is_told)
+    fast = Channel("fast", BOARD_INPUT, total=not slow_is_told)
+    found = Source("test", lambda: {slow: lambda: time.monotonic() // 0.2, fast: time.monotonic}, 0.02)
+    monkeypatch.setattr(beside, "find_sources", lambda: [found])
+    monkeypatch.setattr(sampling.find_rate, "__defaults__", (1.5, 5.0, sampling.COST_SHARE))
+
+    async def run() -> float:
+        reading = Beside(wire.RunSpec(**SPEC), Kept())
+        await reading.start()
+        window_s = reading.window_s
+        reading.stop()
+        return window_s
+
+    window_s = asyncio.run(run())
+    assert (window_s > 0.15 * beside.READINGS_PER_WINDOW) == slow_is_told, window_s
+
+
+def test_a_meter_that_does_not_start_takes_no_other_sensor_with_it(source: Source) -> None:
+    kept = Kept()
+
+    async def run() -> None:
+        reading = Beside(wire.RunSpec(**SPEC, meter="'unbalanced"), kept)
+        await reading.start()
+        reading.stop()
+
+    asyncio.run(run())
+    (found,) = kept.of("sensors_found")
+    assert [each["source"] for each in found["sources"]] == ["test"]
+    assert found["reason"] == "the meter's command does not start: No closing quotation"
+
+
 def test_a_meter_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beside, "find_sources", list)
     kept = Kept()

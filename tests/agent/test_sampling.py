@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,56 @@ def test_the_rate_is_found_by_watching_values_change(clock: Clock, period_s: flo
     assert rate.update_s == pytest.approx(period_s, rel=0.1), "whatever the source says of itself"
 
 
+def several(clock: Clock, **periods_s: float) -> list[tuple[Channel, Callable[[], float]]]:
+    """Channels by name, each with a clock of its own: renewed every so often, half a period out of step by turns."""
+
+    def of(place: int, period_s: float) -> Callable[[], float]:
+        return lambda: float(int(clock.now_s / period_s + place / 2)) if period_s else 1.0
+
+    return [(Channel(name, RAIL), of(place, each)) for place, (name, each) in enumerate(periods_s.items())]
+
+
+def test_each_channel_is_watched_for_itself(clock: Clock) -> None:
+    """Two that change in turn are no faster than one; a slow one is not hidden by a fast one beside it."""
+    rate = find_rate(Source("x", lambda: dict(several(clock, a=0.1, b=0.1))))
+    assert all(seen for _, seen in rate.channels)
+    assert [each for each, _ in rate.channels] == pytest.approx([0.1, 0.1], rel=0.1)
+    assert rate.update_s == pytest.approx(0.1, rel=0.1)
+    source = Source("x", lambda: dict(several(clock, slow=1.0, fast=0.005)))
+    rate = find_rate(source)
+    assert all(seen for _, seen in rate.channels)
+    assert [each for each, _ in rate.channels] == pytest.approx([1.0, 0.005], rel=0.3)
+    assert rate.period_s == rate.update_s == rate.channels[1][0], "it is read for the fastest"
+    sampler = Sampler(source, rate)
+    sampler.close()
+    described = sampler.describe()
+    assert [each["update_s"] for each in described["channels"]] == [each for each, _ in rate.channels]
+    assert described["update_s"] == rate.update_s
+
+
+@pytest.mark.parametrize(
+    ("places", "expected_s", "seen"),
+    [(("1-0040", "1-0040"), 0.01, True), (("1-0040", "1-0041"), 0.25, False), (("", ""), 0.25, False)],
+)
+def test_a_channel_that_stands_still_goes_by_its_own_chip_alone(
+    clock: Clock, places: tuple[str, str], expected_s: float, seen: bool
+) -> None:
+    """It is renewed with the others of its chip; what another chip does says nothing of it."""
+    (still, quiet), (fast, quick) = several(clock, still=0, fast=0.01)
+    found = {replace(still, place=places[0], declared_s=0.25): quiet, replace(fast, place=places[1]): quick}
+    rate = find_rate(Source("x", lambda: found))
+    assert [each for each, _ in rate.channels] == pytest.approx([expected_s, 0.01], rel=0.2)
+    assert [each for _, each in rate.channels] == [seen, True]
+    assert rate.seen and rate.update_s == rate.channels[1][0]
+
+
+def test_a_value_that_idles_on_a_step_is_renewed_more_often_than_it_changes(clock: Clock) -> None:
+    """Every second renewal brings the same again."""
+    values = random.Random(1).choices([1.0, 1.025], k=10_000)
+    rate = find_rate(Source("x", lambda: {Channel("x", RAIL): lambda: values[int(clock.now_s / 0.02) % 10_000]}))
+    assert rate.seen and rate.update_s == pytest.approx(0.02, rel=0.2)
+
+
 def test_what_changes_seldom_is_watched_for_longer_and_not_for_ever(clock: Clock) -> None:
     find_rate(stepping(clock, 0.05))
     assert clock.now_s == pytest.approx(1000 + sampling.WATCH_S, abs=0.01)
@@ -105,8 +157,22 @@ def test_the_step_of_a_sensor_is_seen_in_its_values(clock: Clock) -> None:
     source = Source("steps", lambda: {power: watts, counter: lambda: clock.now_s})
     sampler = Sampler(source, find_rate(source))
     sampler.close()
-    found = {channel["name"]: channel["resolution"] for channel in sampler.describe()["channels"]}
-    assert found == {"power": pytest.approx(0.025), "counter": 1e-6}
+    found = {each["name"]: (each["resolution"], each["resolution_seen"]) for each in sampler.describe()["channels"]}
+    assert found == {"power": (pytest.approx(0.025), True), "counter": (1e-6, False)}
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "expected"),
+    [([1.0, 1.025, 1.05], 0.0, 0.025), ([1.0, 1.025], 0.001, 0.025), ([1.0, 1.025], 0.04, 0.04), ([1.0], 0.0, 0.0)],
+)
+def test_two_values_tell_a_step(clock: Clock, values: list[float], declared: float, expected: float) -> None:
+    """An INA226 that idles among a few."""
+    turn = iter(range(10**6))
+    channel = Channel("ina226 power1", RAIL, resolution=declared)
+    source = Source("hwmon ina226", lambda: {channel: lambda: values[next(turn) % len(values)]})
+    sampler = Sampler(source, find_rate(source))
+    sampler.close()
+    assert sampler.describe()["channels"][0]["resolution"] == pytest.approx(expected)
 
 
 def until(condition: Callable[[], bool]) -> None:

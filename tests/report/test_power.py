@@ -122,6 +122,61 @@ def test_a_sensor_that_reads_the_same_all_the_time_claims_nothing() -> None:
     assert power([meter], steady).of(WINDOWS).mj == pytest.approx(0, abs=1e-9), "each of its lines is a reading"
 
 
+def test_a_slow_channel_is_not_told_as_fast_as_the_one_beside_it() -> None:
+    """Two seconds hold two of its readings, though they hold four hundred of the other's."""
+    rails = [{"name": name, "scope": "rail", "total": False, "update_s": update_s, "rate_seen": True}
+             for name, update_s in (("slow", 1.0), ("fast", 0.005))]  # fmt: skip
+    record = readings("x", 0.05, slow=noisy, fast=noisy)
+    found = power([source("x", *rails, update_s=0.005)], record).of(WINDOWS)
+    assert found.reason == "launches of 2 s are too short for x, which gives 1 readings a second"
+    assert (found.update_hz, found.readings_hz) == (1.0, 1.0)
+    assert power([source("x", rails[1], update_s=0.005)], record).of(WINDOWS).status == "measured"
+
+
+def test_a_rail_at_rest_beside_one_that_is_seen_to_change_is_told() -> None:
+    """A rail of nothing; alone it would claim nothing."""
+    rails = [
+        {"name": name, "scope": "rail", "total": False, "rate_seen": seen} for name, seen in (("A", True), ("B", False))
+    ]
+    record = readings("x", 0.05, A=noisy, B=lambda seconds: 0 * seconds)
+    assert power([source("x", *rails)], record).of(WINDOWS).mj == pytest.approx(60, rel=0.03)
+    assert power([source("x", rails[1], rate_seen=False)], record).of(WINDOWS).status == "refused"
+
+
+def test_rails_of_which_nothing_tells_what_feeds_what_are_refused_by_name() -> None:
+    rails = [{"name": name, "scope": "rail", "total": False, "nameless": True} for name in ("A", "B")]
+    record = readings("hwmon ina226", 0.05, A=noisy, B=noisy)
+    found = power([source("hwmon ina226", *rails)], record).of(WINDOWS)
+    assert (found.status, found.mj) == ("refused", None)
+    assert found.reason == "nothing tells which of A and B feeds which: A has no label in the device tree"
+    assert power([source("hwmon ina226", rails[0])], record).of(WINDOWS).status == "measured"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"resolution": 0.0}, 0.025),
+        ({"resolution": 2.0, "resolution_seen": True}, 0.025),
+        ({"resolution": 0.01, "resolution_seen": True}, 0.01),
+        ({"resolution": 0.5, "resolution_seen": False}, 0.5),
+        ({"resolution": 0.5}, 0.5),
+        ({"resolution": 0.0, "counts": "energy"}, 0.0),
+    ],
+)
+def test_the_runs_own_values_tell_a_step_that_nobody_declares(told: dict[str, Any], expected: float) -> None:
+    record = readings("hwmon ina226", 0.05, A=lambda seconds: np.round(seconds) * 0.025)
+    (sensor,) = power([source("hwmon ina226", {"name": "A", **told})], record).sensors
+    assert sensor.resolution == pytest.approx(expected)
+
+
+def test_a_meter_that_does_not_start_is_a_warning_where_another_sensor_stands_in(tmp_path: Path) -> None:
+    record = fill(make_run(tmp_path), powered=True)
+    assert not any("meter" in text for text in summarise(record).warnings)
+    found = next(each for each in record.records() if each["type"] == "sensors_found")
+    record.append([{**found, "seq": record.last_seq + 1, "reason": "the meter's command does not start: no such file"}])
+    assert any("the meter's command does not start" in text for text in summarise(record).warnings)
+
+
 def test_a_battery_on_its_charger_leaves_the_word_to_the_processor() -> None:
     battery = source("battery", {"name": "BAT0"})
     package = {"name": "package-0", "scope": "soc", "counts": "energy", "wraps_at": 30.0}
