@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         choices=["start", "install", "upgrade", "uninstall", "daemon", "connect", "missing", "worker", "sensors",
                  "examine"],
     )  # fmt: skip
+    parser.add_argument("--parent", type=int, default=None, help="with worker: the process to end with")
     parser.add_argument("--watch", action="store_true", help="with sensors")
     parser.add_argument("--meter", default="", help="with sensors: a command that prints readings")
     parser.add_argument("--meter-scope", default="wall", help="with sensors: what the meter is put before")
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "worker":
         from edgesparse.agent import worker
 
-        return worker.main()
+        return worker.main(options.parent)
     if options.command == "sensors":
         from edgesparse.agent import looking
 

@@ -35,12 +35,12 @@ class WorkerProcess:
     """One worker process. Use as an async context manager: on the way out its whole group is gone, whatever happened.
 
     Args:
-        command: the worker's command line.
+        command: the worker's command line; `--parent` and this process are added to it.
         deadline_s: how long one step may take before the worker counts as hanging.
     """
 
     def __init__(self, command: Sequence[str], deadline_s: float) -> None:
-        self.command, self.deadline_s = list(command), deadline_s
+        self.command, self.deadline_s = [*command, "--parent", str(os.getpid())], deadline_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __aexit__)
 
     async def __aenter__(self) -> WorkerProcess:
@@ -73,12 +73,17 @@ class WorkerProcess:
             Path(f"/proc/{self.process.pid}/oom_score_adj").write_text("800")
 
     async def __aexit__(self, *error: object) -> None:
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it may end between the look and the kill
-                os.killpg(self.process.pid, signal.SIGKILL)
+        self._end_group()
         WORKERS.discard(self.process.pid)
         await self.process.wait()
         self._stderr.close()
+
+    def _end_group(self) -> None:
+        """End the worker and all that it started, also where it has ended by itself. Its number is given to no other
+        process while one of its group lives, so where there is a process of that number again, none of them does."""
+        if self.process.returncode is None or not Path(f"/proc/{self.process.pid}").exists():
+            with contextlib.suppress(ProcessLookupError):  # it may end between the look and the kill
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     async def ask(self, message: wire.Message) -> wire.Message:
         """Send one message and wait for the answer.

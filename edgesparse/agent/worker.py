@@ -15,10 +15,12 @@ Only `invoke()` is inside the timed region. The stream is guarded: whatever a ru
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import mmap
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -31,6 +33,7 @@ from edgesparse.agent import backends, parity, quantised
 
 MIN_SAMPLES = 5
 MIN_WARMUP = 3
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Model:
@@ -309,8 +312,25 @@ def guarded_streams() -> tuple[BinaryIO, BinaryIO]:
     return inward, outward
 
 
-def main() -> int:
-    """Serve one pipe until it ends."""
+def end_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends: where a runtime hangs, nobody here would see the end of
+    the pipe. Where the kernel cannot, that end is all there is."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError):  # not Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        raise SystemExit(1)
+
+
+def main(parent: int | None = None) -> int:
+    """Serve one pipe until it ends.
+
+    Args:
+        parent: the process that started this one, to end with it.
+    """
+    if parent is not None:
+        end_with(parent)
     inward, outward = guarded_streams()
     model: Model | None = None
     for line in inward:

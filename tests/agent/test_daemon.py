@@ -203,6 +203,17 @@ def test_a_killed_agent_says_so_of_the_run_it_left(agent: Agent) -> None:
     assert "stopped or the board restarted" in messages[-1]["reason"]
 
 
+def test_a_worker_that_computes_ends_with_its_agent(agent: Agent) -> None:
+    """It does not see the end of its pipe before it has done what it was told."""
+    client = agent.connect()
+    spec = agent.submit(client, launch_s=600, samples=1_000_000)
+    messages = client.follow(spec.run)
+    launch = next(m["record"] for m in messages if m["type"] == "record" and m["record"]["type"] == "launch")
+    worker = psutil.Process(launch["pid"])
+    os.kill(client.hello["pid"], signal.SIGKILL)
+    assert psutil.wait_procs([worker], timeout=60)[1] == []
+
+
 def test_only_the_user_may_open_the_socket_and_the_store(agent: Agent) -> None:
     assert stat.S_IMODE((agent.home / "agent.sock").stat().st_mode) == 0o600
     assert stat.S_IMODE((agent.home / "runs").stat().st_mode) == 0o700
