@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from edgesparse.agent.process import WORKERS
 from edgesparse.agent.throttling import Throttling
 
 _GOVERNOR = "cpu[0-9]*/cpufreq/scaling_governor"
@@ -150,19 +151,21 @@ class LiveConditions:
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._root, self._agent, self._throttling = root, psutil.Process(), Throttling(root)
+        self._root, self._throttling = root, Throttling(root)
         self._before = self._cpu_seconds()
 
     def read(self) -> dict[str, Any]:
         """Temperatures, clocks, throttling, memory, and the share of one core that others than this agent and its
-        workers took since the last call."""
+        workers took since the last call; None where that cannot be told."""
+        return {**_now(self._root, self._throttling), "other_cpu_percent": self._other_cpu_percent()}
+
+    def _other_cpu_percent(self) -> float | None:
         now = self._cpu_seconds()
         elapsed_s, busy_s, own_s = (later - earlier for earlier, later in zip(self._before, now))
+        if elapsed_s <= 0 or own_s < 0:  # a worker is ending, and not yet among those that have: the next look tells
+            return None
         self._before = now
-        return {
-            **_now(self._root, self._throttling),
-            "other_cpu_percent": round(max(0.0, busy_s - own_s) / elapsed_s * 100, 1) if elapsed_s > 0 else None,
-        }
+        return round(max(0.0, busy_s - own_s) / elapsed_s * 100, 1)
 
     def _cpu_seconds(self) -> tuple[float, float, float]:
         """Now, what all processes have taken, and what the agent, its workers, and those that have ended took."""
@@ -170,9 +173,9 @@ class LiveConditions:
         busy_s = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
         ended = os.times()
         own_s = ended.user + ended.system + ended.children_user + ended.children_system
-        for worker in self._agent.children():
+        for worker in tuple(WORKERS):  # those that the kernel knows of would take a look at every process
             with contextlib.suppress(psutil.Error):  # it has just ended
-                used = worker.cpu_times()
+                used = psutil.Process(worker).cpu_times()
                 own_s += used.user + used.system
         return time.monotonic(), busy_s, own_s
 

@@ -163,29 +163,53 @@ def test_what_is_told_before_during_and_after_is_the_same(tmp_path: Path) -> Non
         assert (found_["throttled"], found_["memory_pressure_percent"]) == ([], 0.0)
 
 
+class Machine:
+    """One and a half cores are busy: a quarter with the agent, a quarter with its worker, one with somebody else."""
+
+    WORKER = 4711
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s, self.ended_s, self.workers = 1000.0, 0.0, {self.WORKER}
+        monkeypatch.setattr(conditions, "time", SimpleNamespace(monotonic=lambda: self.now_s, sleep=self.sleep))
+        monkeypatch.setattr(conditions, "os", SimpleNamespace(times=self.own, getloadavg=os.getloadavg))
+        monkeypatch.setattr(conditions, "WORKERS", self.workers)
+        monkeypatch.setattr(psutil, "cpu_times", self.all)
+        monkeypatch.setattr(psutil, "Process", self.process)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def all(self, percpu: bool = False) -> Any:
+        idle = SimpleNamespace(user=1.4 * self.now_s, system=0.1 * self.now_s, idle=2.5 * self.now_s)
+        return type("times", (tuple,), vars(idle))(vars(idle).values())
+
+    def own(self) -> os.times_result:
+        return os.times_result((0.25 * self.now_s, 0.0, self.ended_s, 0.0, self.now_s))
+
+    def process(self, pid: int | None = None) -> Any:
+        if pid != self.WORKER:
+            raise psutil.NoSuchProcess(pid or 0)
+        return SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=0.25 * self.now_s, system=0.0))
+
+
 def test_the_load_of_others_is_of_one_core_before_and_during(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One and a half cores are busy, half a core of that with the agent's own work."""
-    now_s = [1000.0]
-    times = type(psutil.cpu_times())
-    own = os.times()
-
-    def sleep(seconds: float) -> None:
-        now_s[0] += seconds
-
-    def busy(percpu: bool = False) -> Any:
-        return times(**{name: 0.0 for name in times._fields} | {"user": 1.5 * now_s[0], "idle": 2.5 * now_s[0]})
-
-    def own_times() -> os.times_result:
-        return os.times_result((0.5 * now_s[0], 0.0, 0.0, 0.0, own.elapsed))
-
-    monkeypatch.setattr(conditions, "time", SimpleNamespace(monotonic=lambda: now_s[0], sleep=sleep))
-    monkeypatch.setattr(conditions, "os", SimpleNamespace(times=own_times, getloadavg=os.getloadavg))
-    monkeypatch.setattr(psutil, "cpu_times", busy)
-    monkeypatch.setattr(psutil.Process, "children", lambda self: [])
+    machine = Machine(monkeypatch)
     before, live = read_conditions("before", tmp_path), LiveConditions(tmp_path)
-    sleep(1.0)
-    assert live.read()["other_cpu_percent"] == 100.0
-    assert before["other_cpu_percent"] == 100.0
+    machine.sleep(1.0)
+    assert (before["other_cpu_percent"], live.read()["other_cpu_percent"]) == (100.0, 100.0)
+
+
+def test_a_worker_that_is_ending_is_not_taken_for_somebody_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(monkeypatch)
+    live = LiveConditions(tmp_path)
+    machine.sleep(1.0)
+    machine.workers.clear()
+    assert live.read()["other_cpu_percent"] is None, "its time is neither its own nor that of those that have ended"
+    machine.ended_s = 0.25 * machine.now_s
+    machine.sleep(1.0)
+    assert live.read()["other_cpu_percent"] == pytest.approx(112.5), "for a second without it others took its quarter"
 
 
 def test_an_x86_without_cpufreq_says_its_clock_itself(tmp_path: Path) -> None:
