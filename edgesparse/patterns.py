@@ -116,7 +116,8 @@ def to_keras(kernel: Array) -> Array:
 def misfit(shape: tuple[int, ...], pattern: Pattern) -> str | None:
     """Why a kernel of this shape, outputs first, cannot take the pattern; None when it can.
 
-    Ragged edges are no misfit. An output, or a row of blocks, that is a single unit is one: that unit is never pruned.
+    Ragged edges are no misfit, except for N:M, whose hardware knows whole groups alone. An output, or a row of blocks,
+    that is a single unit is one: that unit is never pruned.
     """
     if len(shape) not in (2, 4):
         return f"a kernel of {len(shape)} dimensions, where Dense has 2 and Conv2D has 4"
@@ -128,8 +129,8 @@ def misfit(shape: tuple[int, ...], pattern: Pattern) -> str | None:
             return f"{pattern} needs {pattern.rows} outputs, the layer has {outputs}"
         if inputs < pattern.cols:
             return f"{pattern} needs {pattern.cols} inputs, the layer has {inputs}"
-    elif isinstance(pattern, NM) and inputs < pattern.m:
-        return f"{pattern} needs {pattern.m} inputs, the layer has {inputs}"
+    elif isinstance(pattern, NM) and inputs % pattern.m:
+        return f"{pattern} needs a multiple of {pattern.m} inputs, the layer has {inputs}"
     elif isinstance(pattern, Filter) and outputs < 2:
         return "the layer has a single output"
     if isinstance(pattern, Unstructured | Block) and taps * inputs <= _side(pattern)[1]:
@@ -142,8 +143,7 @@ def mask(weights: Array, pattern: Pattern, sparsity: float | None, scale: Array 
 
     Unstructured zeroes round(sparsity * size) weights, a block pattern round(sparsity * blocks) blocks by mean
     magnitude (ragged ones at the edges like any other), filter round(sparsity * outputs) outputs by L2 norm, but never
-    the last one; of equals, those that come first are kept. N:M keeps the N largest of each M inputs, and
-    ceil(r * N / M) of a ragged tail of r.
+    the last one; of equals, those that come first are kept. N:M keeps the N largest of each M inputs.
 
     Except for filter, no output loses everything: an output that would keeps its best weight or block, and the weakest
     of an output that has more than one goes instead, so the count stays as it is while it can.
@@ -267,13 +267,11 @@ def conforms(array: Array, pattern: Pattern) -> bool:
     """Whether the zeros of a kernel or mask, outputs first, have the pattern, however many they are.
 
     Block and filter: no zero outside of an all-zero unit, so a weight that training left at exactly 0 within a kept
-    block does not conform, though its mask does. N:M: no group too full.
+    block does not conform, though its mask does. N:M: whole groups, and none too full.
     """
     nonzero = array != 0
     if isinstance(pattern, NM):
-        body, tail = _groups(nonzero, pattern)
-        too_full = (body.sum(axis=-1) > pattern.n).any() or (tail.sum(axis=-1) > _kept_of_tail(tail, pattern)).any()
-        return not too_full
+        return array.shape[-1] % pattern.m == 0 and not (_groups(nonzero, pattern).sum(axis=-1) > pattern.n).any()
     if isinstance(pattern, Unstructured):
         return True
     return bool(np.array_equal(_spread(_any_in_unit(nonzero, pattern), array.shape, pattern), nonzero))
@@ -283,16 +281,15 @@ def first_violation(array: Array, pattern: Pattern) -> str | None:
     """Where the zeros of a kernel or mask, outputs first, first break the pattern; None where they have it."""
     nonzero = array != 0
     if isinstance(pattern, NM):
-        body, tail = _groups(nonzero, pattern)
-        for groups, allowed in ((body, pattern.n), (tail[..., np.newaxis, :], _kept_of_tail(tail, pattern))):
-            counts = groups.sum(axis=-1)
-            if (counts > allowed).any():
-                *place, group = (int(each) for each in np.argwhere(counts > allowed)[0])
-                first = group * pattern.m if groups is body else body.shape[-2] * pattern.m
-                last = first + groups.shape[-1] - 1
-                found = int(counts[(*place, group)])
-                return f"{_place(place)}, inputs {first} to {last}: {found} non-zeros, {allowed} allowed"
-        return None
+        if left := array.shape[-1] % pattern.m:
+            return f"{left} inputs are left over from groups of {pattern.m}"
+        counts = _groups(nonzero, pattern).sum(axis=-1)
+        if not (counts > pattern.n).any():
+            return None
+        *place, group = (int(each) for each in np.argwhere(counts > pattern.n)[0])
+        first, found = group * pattern.m, int(counts[(*place, group)])
+        last = first + pattern.m - 1
+        return f"{_place(place)}, inputs {first} to {last}: {found} non-zeros, {pattern.n} allowed"
     if isinstance(pattern, Unstructured):
         return None
     broken = _spread(_any_in_unit(nonzero, pattern), array.shape, pattern) != nonzero
@@ -461,20 +458,13 @@ def _revive(scores: Array, kept: Mask) -> Mask:
 # -- N:M ---------------------------------------------------------------------------------------------------------------
 
 
-def _groups(array: Array, pattern: NM) -> tuple[Array, Array]:
-    """Groups of M along the inputs: (…, groups, M), and the ragged tail (…, r)."""
-    whole = array.shape[-1] // pattern.m * pattern.m
-    return array[..., :whole].reshape(*array.shape[:-1], -1, pattern.m), array[..., whole:]
-
-
-def _kept_of_tail(tail: Array, pattern: NM) -> int:
-    return -(-tail.shape[-1] * pattern.n // pattern.m)
+def _groups(array: Array, pattern: NM) -> Array:
+    """Groups of M along the inputs: (…, groups, M)."""
+    return array.reshape(*array.shape[:-1], -1, pattern.m)
 
 
 def _n_of_m(magnitudes: Array, pattern: NM) -> Mask:
-    body, tail = _groups(magnitudes, pattern)
-    kept = _largest(body, pattern.n).reshape(*magnitudes.shape[:-1], -1)
-    return np.concatenate([kept, _largest(tail, _kept_of_tail(tail, pattern))], axis=-1)
+    return _largest(_groups(magnitudes, pattern), pattern.n).reshape(magnitudes.shape)
 
 
 def _largest(groups: Array, count: int) -> Mask:

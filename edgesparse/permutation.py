@@ -30,26 +30,22 @@ _SPLITS = [(n, len(_QUARTETS) - 1 - n) for n in range(len(_QUARTETS) // 2)]
 
 
 def kept_magnitude(magnitudes: Array, kept: int) -> float:
-    """The sum of what N:4 keeps of (rows, channels), in the order given; a ragged tail keeps its share, rounded up."""
-    whole = magnitudes.shape[1] // GROUP * GROUP
-    groups = magnitudes[:, :whole].reshape(len(magnitudes), -1, GROUP)
-    tail = np.sort(magnitudes[:, whole:], axis=1)
-    of_tail = -(-tail.shape[1] * kept // GROUP)
-    body = np.partition(groups, GROUP - kept, axis=2)[..., GROUP - kept :].sum(dtype=np.float64)
-    return float(body + tail[:, tail.shape[1] - of_tail :].sum(dtype=np.float64))
+    """The sum of what N:4 keeps of (rows, channels), whole groups of channels, in the order given."""
+    groups = magnitudes.reshape(len(magnitudes), -1, GROUP)
+    return float(np.partition(groups, GROUP - kept, axis=2)[..., GROUP - kept :].sum(dtype=np.float64))
 
 
 def best_order(magnitudes: Array, kept: int, *, seed: int = 0, budget: int = BUDGET) -> Order:
     """An order of the channels under which N:4 keeps at least as much as in the order given.
 
     Args:
-        magnitudes: of all weights that read the channels, (rows, channels).
+        magnitudes: of all weights that read the channels, (rows, channels), whole groups of channels.
         kept: N, 1 to 3.
         seed: of the order in which pairs are tried.
         budget: how many magnitudes to compare at most.
 
     Returns:
-        Channel numbers in their new order, (channels,); a ragged tail stays where it is.
+        Channel numbers in their new order, (channels,).
     """
     channels = magnitudes.shape[1]
     order = np.arange(channels)

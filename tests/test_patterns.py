@@ -114,7 +114,7 @@ def test_n_of_m_keeps_the_n_largest_of_every_group(weights: Any, pattern: NM) ->
     for row, row_kept in zip(rows, kept.reshape(rows.shape), strict=True):
         for left in range(0, len(row), pattern.m):
             group, group_kept = np.abs(row[left : left + pattern.m]), row_kept[left : left + pattern.m]
-            assert group_kept.sum() == -(-len(group) * pattern.n // pattern.m) <= pattern.n
+            assert (len(group), group_kept.sum()) == (pattern.m, pattern.n)
             if (~group_kept).any():
                 assert group[group_kept].min() >= group[~group_kept].max()
     assert patterns.conforms(weights * kept, pattern)
@@ -134,6 +134,8 @@ def test_what_does_not_conform_is_told() -> None:
     assert not patterns.conforms(weights, Block(2, 1))
     assert not patterns.conforms(weights, Filter())
     assert not patterns.conforms(weights, NM(2, 4))
+    assert not patterns.conforms(np.zeros((4, 6)), NM(2, 4))
+    assert patterns.first_violation(np.zeros((4, 6)), NM(2, 4)) == "2 inputs are left over from groups of 4"
     assert patterns.conforms(weights, Unstructured())
 
 
@@ -270,7 +272,9 @@ def test_an_impossible_pattern_is_refused(text: str) -> None:
     ("shape", "pattern", "reason"),
     [
         ((10, 64), Block(16, 1), "needs 16 outputs, the layer has 10"),
-        ((64, 3), NM(2, 4), "needs 4 inputs, the layer has 3"),
+        ((64, 3), NM(2, 4), "needs a multiple of 4 inputs, the layer has 3"),
+        ((30, 6), NM(2, 4), "needs a multiple of 4 inputs, the layer has 6"),
+        ((8, 3, 3, 10), NM(1, 4), "needs a multiple of 4 inputs, the layer has 10"),
         ((64, 3), Block(1, 4), "needs 4 inputs"),
         ((1, 8), Filter(), "single output"),
         ((3, 3, 3), Unstructured(), "3 dimensions"),

@@ -187,7 +187,7 @@ def test_two_of_four_on_three_channels_is_no_two_of_four(tmp_path: Path) -> None
     found = check(tmp_path / "model.keras", "2:4")
     assert not found.valid
     assert found.layers[0].verdict == "does not fit"
-    assert "needs 4 inputs, the layer has 3" in found.layers[0].reason
+    assert "needs a multiple of 4 inputs, the layer has 3" in found.layers[0].reason
 
 
 def board_gate(bundle: Bundle, *before: str) -> tuple[bool, str]:

@@ -89,13 +89,11 @@ def engine_for(kind: str, shape: tuple[int, ...], pattern: patterns.Pattern) -> 
     """Whose code chooses the zeros of this outputs-first kernel: "tfmot" where TF-MOT can, else "edgesparse".
 
     TF-MOT 0.8.1 refuses blocks on every Conv2D. On a Dense kernel that blocks do not divide it pools windows that are
-    not the blocks it then zeroes, and it fails where only one row or column of blocks is left; where M does not divide
-    the inputs it gives the ragged tail more non-zeros than its share. It has no filter pattern.
+    not the blocks it then zeroes, and it fails where only one row or column of blocks is left. It has no filter
+    pattern.
     """
     match pattern:
-        case patterns.Unstructured():
-            return "tfmot"
-        case patterns.NM(m=m) if shape[-1] % m == 0:
+        case patterns.Unstructured() | patterns.NM():
             return "tfmot"
         case patterns.Block(rows=rows, cols=cols) if kind == "Dense":
             whole = shape[0] % rows == 0 and shape[1] % cols == 0

@@ -108,7 +108,6 @@ def test_tfmot_pools_other_blocks_than_it_zeroes_where_they_are_ragged() -> None
         ("Conv2D", (20, 3, 3, 7), Unstructured(), "tfmot"),
         ("Dense", (20, 7), Unstructured(), "tfmot"),
         ("Conv2D", (20, 3, 3, 8), NM(2, 4), "tfmot"),
-        ("Conv2D", (20, 3, 3, 10), NM(2, 4), "edgesparse"),
         ("Dense", (32, 16), Block(16, 1), "tfmot"),
         ("Dense", (30, 16), Block(16, 1), "edgesparse"),
         ("Dense", (32, 18), Block(4, 4), "edgesparse"),

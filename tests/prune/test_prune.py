@@ -28,7 +28,7 @@ def pruned(model: Any, data: Data, tmp_path_factory: pytest.TempPathFactory) -> 
     ("pattern", "sparsity", "engines"),
     [
         ("unstructured", 0.8, {"point": "tfmot", "spatial": "tfmot", "hidden": "tfmot", "head": "tfmot"}),
-        ("2:4", None, {"point": "edgesparse", "spatial": "tfmot", "hidden": "tfmot", "head": "tfmot"}),
+        ("2:4", None, {"spatial": "tfmot", "hidden": "tfmot", "head": "tfmot"}),
         ("block 4x1", 0.7, {"point": "edgesparse", "spatial": "edgesparse", "hidden": "tfmot", "head": "edgesparse"}),
         ("block 16x1", 0.6, {"point": "edgesparse", "spatial": "edgesparse", "hidden": "tfmot"}),
         ("filter", 0.5, {"point": "edgesparse", "spatial": "edgesparse", "hidden": "edgesparse"}),
