@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -57,19 +58,33 @@ def replacing(out: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is whole or not there: beside its place, synced, renamed.
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """A place to write a file to; when the block ends well it is synced and takes the place of `path`, else it is
+    removed. Where `path` is a link, what it leads to is replaced.
 
     Raises:
-        OSError: it cannot be written; nothing is left of it.
+        OSError: it cannot be written, or what is there is no file: a directory, a device, a pipe.
     """
-    aside = path.absolute().parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    target = Path(os.path.realpath(path))
+    aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
-        aside.write_bytes(data)
+        yield aside
         sync(aside)
-        aside.replace(path)
+        aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is whole or not there: beside its place, synced, renamed. Raises OSError as `replacing_file`
+    does; nothing is left of it then."""
+    with replacing_file(path) as aside:
+        aside.write_bytes(data)
 
 
 def sha256_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgesparse.commands.options import AsJson, Yes, make_group, require_yes
-from edgesparse.errors import UsageError
+from edgesparse.errors import EdgesparseError, UsageError
 
 if TYPE_CHECKING:
     from edgesparse.store.catalogue import Entry
@@ -177,10 +177,22 @@ def runs_pack(
     ended = [
         entry.run for entry in entries() if entry.where == "here" and entry.status not in ("unfinished", "unreadable")
     ]
-    packed = [run for run in runs or ended if put_away(RunRecord.load(run))]
+    packed: list[str] = []
+    refused: dict[str, EdgesparseError | OSError] = {}
+    for run in runs or ended:
+        try:
+            if put_away(RunRecord.load(run)):
+                packed.append(run)
+        except (EdgesparseError, OSError) as error:
+            refused[run] = error
     console.say(f"packed {', '.join(packed)}" if packed else "nothing to pack")
     if as_json:
-        console.print_json({"version": 1, "packed": packed})
+        console.print_json({"version": 1, "packed": packed, "refused": {run: str(why) for run, why in refused.items()}})
+    if len(refused) == 1:
+        raise next(iter(refused.values()))
+    if refused:
+        told = "; ".join(f"{run}: {why}" for run, why in refused.items())
+        raise UsageError(f"{len(refused)} runs stay as they are. {told}")
 
 
 @app.command("sql")
@@ -196,8 +208,12 @@ def runs_sql(
     if as_json and as_csv:
         raise UsageError("Expected one of --json and --csv, found both.", hint="Leave one of them out.")
     answer = ask(question)
+    for run, why in answer.left_out.items():
+        console.say(f"warning: run {run} is left out: {why}")
     if as_json:
-        console.print_json({"version": 1, "columns": answer.columns, "rows": answer.to_dicts()})
+        console.print_json(
+            {"version": 1, "columns": answer.columns, "rows": answer.to_dicts(), "left_out": answer.left_out}
+        )
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(answer.columns)
@@ -229,7 +245,10 @@ def _is_wanted(entry: Entry, board: str | None, bundle: str | None, after: datet
 def _moment(text: str) -> datetime:
     """A date in UTC, or so long ago."""
     if match := re.fullmatch(r"(\d+)\s*([mhdw])", text.strip()):
-        return datetime.now(timezone.utc) - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+        try:
+            return datetime.now(timezone.utc) - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+        except (OverflowError, ValueError):  # before the year 1, and a number with more digits than Python takes
+            return datetime.min.replace(tzinfo=timezone.utc)
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgesparse.errors import UsageError
+from edgesparse.errors import EdgesparseError, UsageError
 from edgesparse.store.bulk import CONDITIONS, SAMPLES, SENSORS
-from edgesparse.store.catalogue import UNREADABLE, entries
+from edgesparse.store.catalogue import UNREADABLE, Entry, entries
 from edgesparse.store.cells import CELL_COLUMNS, cells_of
-from edgesparse.store.packed import split
+from edgesparse.store.packed import split, table_file
 from edgesparse.store.paths import Record
+from edgesparse.store.place import StoreError, reading
 from edgesparse.store.record import RunRecord
 
 if TYPE_CHECKING:
@@ -44,10 +46,15 @@ _HINT = f"The views are {', '.join(VIEWS)}; `edgesparse runs sql 'DESCRIBE sampl
 
 @dataclass(frozen=True)
 class Answer:
-    """The columns and rows that a question gave; values are Python's own."""
+    """The columns and rows that a question gave; values are Python's own.
+
+    Attributes:
+        left_out: runs whose records could not be read, so that only `runs` has them, and why.
+    """
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def to_dicts(self) -> list[Record]:
         """Each row by the names of the columns; of two with one name the second gets a number."""
@@ -74,15 +81,19 @@ def ask(sql: str) -> Answer:
         connection.execute("SET python_enable_replacements = false")
         statements = connection.extract_statements(sql)
         kinds = [statement.type for statement in statements]
-        if len(kinds) != 1 or kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        # MULTI: a PIVOT whose columns have to be looked up first.
+        allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
+        if len(kinds) != 1 or kinds[0] not in allowed:
             raise UsageError(
                 f"Expected one SELECT, found {' and '.join(kind.name for kind in kinds) or 'nothing'}: "
                 "runs can be asked, not changed.",
                 hint=_HINT,
             )
-        _make_views(connection, _views_in(sql))
-        found = connection.execute(statements[0])
-        return Answer([column[0] for column in found.description or ()], found.fetchall())
+        wanted = _views_in(sql)
+        with reading() if wanted else nullcontext():
+            left_out = _make_views(connection, wanted)
+            found = connection.execute(statements[0])
+            return Answer([column[0] for column in found.description or ()], found.fetchall(), left_out)
     except duckdb.Error as error:
         raise UsageError(f"The question cannot be answered: {_first_sentence(error)}", hint=_HINT) from None
     finally:
@@ -96,31 +107,67 @@ def _views_in(sql: str) -> list[str]:
     return [view for view in VIEWS if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str]) -> None:
-    """All of them; those that nobody asked for without rows."""
+@dataclass(frozen=True)
+class _Part:
+    """What one run has of the views that a question names: tables while it is a journal, else files."""
+
+    tables: dict[str, pa.Table]
+    files: dict[str, Path]
+    cells: list[Record]
+
+
+def _part_of(run: str, wanted: Sequence[str]) -> _Part:
+    """Raises UsageError where the run is damaged."""
+    record = RunRecord.load(run)
+    tables = [name for name in _COLUMNS if name in wanted]
+    cells = cells_of(record) if "cells" in wanted else []
+    if not tables or record.packed:
+        return _Part({}, {name: table_file(record.path, record.about, name) for name in tables}, cells)
+    return _Part(record.tables(), {}, cells)
+
+
+def _parts_of(found: Sequence[Entry], wanted: Sequence[str]) -> tuple[list[_Part], dict[str, str]]:
+    """What all runs have, and which are left out for what: damage to one keeps no other from being asked."""
+    if not {*_COLUMNS, "cells"} & {*wanted}:
+        return [], {}
+    parts, left_out = [], {}
+    for entry in found:
+        if entry.status == UNREADABLE:
+            left_out[entry.run] = entry.reason
+            continue
+        try:
+            parts.append(_part_of(entry.run, wanted))
+        except StoreError:  # then it is not this run that is at fault
+            raise
+        except EdgesparseError as error:
+            left_out[entry.run] = error.message
+        except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:  # records, but not a run's
+            left_out[entry.run] = f"{type(error).__name__}: {error}"
+    return parts, left_out
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str]) -> dict[str, str]:
+    """All of them; those that nobody asked for without rows. Returns the runs that are left out, and why."""
     import pyarrow as pa
 
     found = entries() if wanted else []
     connection.register("runs", _table([entry.to_dict() for entry in found], _RUNS))
-    readable = [entry for entry in found if entry.status != UNREADABLE]
-    tables = [name for name in _COLUMNS if name in wanted]
-    records = {entry.run: RunRecord.load(entry.run) for entry in readable} if {*tables, "cells"} & {*wanted} else {}
-    journals = [record.tables() for record in records.values() if not record.packed] if tables else []
+    runs, left_out = _parts_of(found, wanted)
     connection.execute("CREATE SCHEMA behind")  # the views, so that SHOW TABLES lists these alone
     for name, columns in _COLUMNS.items():
         empty = split("", [])[2][name]
-        parts = [empty, *(each[name] for each in journals if name in wanted)]
+        parts = [empty, *(run.tables[name] for run in runs if name in wanted and name in run.tables)]
         connection.register("_rows", pa.concat_tables(parts, promote_options="permissive"))
         connection.execute(f"CREATE TABLE behind.{name} AS FROM _rows")
         connection.unregister("_rows")
-        files = [record.path / f"{name}.parquet" for record in records.values() if record.packed and name in wanted]
+        files = [run.files[name] for run in runs if name in run.files]
         packed = f"UNION ALL BY NAME FROM read_parquet({_quoted(files)}, union_by_name = true)" if files else ""
         connection.execute(
             f"CREATE VIEW {name} AS SELECT {_OF_RUN}, {columns} "
             f"FROM (FROM behind.{name} {packed}) t JOIN runs r USING (run)"
         )
-    rows_of_cells = [row for record in records.values() for row in cells_of(record)] if "cells" in wanted else []
-    connection.register("cells", _table(rows_of_cells, CELL_COLUMNS))
+    connection.register("cells", _table([row for run in runs for row in run.cells], CELL_COLUMNS))
+    return left_out
 
 
 _RUNS = {

@@ -9,8 +9,9 @@ from typing import Literal
 
 from edgesparse.errors import UsageError
 from edgesparse.quantity import Quantity, quantity_of
+from edgesparse.store.about import parse_about
 from edgesparse.store.journal import last_record
-from edgesparse.store.paths import JOURNAL, READABLE, RUN, Record, runs_dir
+from edgesparse.store.paths import JOURNAL, RUN, Record, runs_dir
 from edgesparse.store.place import Place
 from edgesparse.store.record import RunRecord, is_packed, runs_here
 
@@ -84,6 +85,8 @@ def entries() -> list[Entry]:
             found[run] = _entry(run, (runs_dir() / run / RUN).read_bytes(), "here")
         except FileNotFoundError:  # moved to the store, or removed, since it was listed
             continue
+        except OSError as error:
+            found[run] = _unreadable(run, f"{RUN} cannot be read: {error.strerror}", "here")
     return [found[run] for run in sorted(found)]
 
 
@@ -100,16 +103,18 @@ def _entry(run: str, content: bytes, where: Literal["here", "store"]) -> Entry:
 def _entry_in(path: Path, content: bytes, where: Literal["here", "store"]) -> Entry:
     run = path.name
     try:
-        about = json.loads(content)
-        version = about["version"]
-        if version not in READABLE:
-            raise UsageError(f"{RUN} has version {version!r}")
-        created, packed = about["created"], about["packed"] if is_packed(about) else None
-    except (ValueError, KeyError, TypeError, UsageError) as error:
-        return Entry(run, "", UNREADABLE, str(error) or "no run.json", "journal", where, None, {})
-    if packed:
+        about = parse_about(content)
+    except UsageError as error:
+        return _unreadable(run, error.message, where)
+    created = about["created"]
+    if is_packed(about):
+        packed = about["packed"]
         return Entry(run, created, packed["status"], packed["reason"], "packed", where, packed["samples"], about)
     last = last_record(path / JOURNAL) or {}
     ended = last.get("type") == "finished"
-    status, reason = (last["status"], last["reason"]) if ended else (UNFINISHED, "")
-    return Entry(run, created, status, reason, "journal", where, None, about)
+    status, reason = (last.get("status", UNREADABLE), last.get("reason", "")) if ended else (UNFINISHED, "")
+    return Entry(run, created, str(status), str(reason), "journal", where, None, about)
+
+
+def _unreadable(run: str, reason: str, where: Literal["here", "store"]) -> Entry:
+    return Entry(run, "", UNREADABLE, reason, "journal", where, None, {})

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from edgesparse.convert.bundle import MANIFEST
+from edgesparse.files import write_whole
 from edgesparse.store.paths import RUN, Record, data_dir
 from edgesparse.store.record import RunRecord
 
@@ -51,10 +52,9 @@ def cells_of(record: RunRecord) -> list[Record]:
     except (OSError, ValueError, KeyError, TypeError):  # never asked before, or not by this code
         pass
     cells = list(_computed(record))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    aside = kept.with_suffix(f".part-{secrets.token_hex(4)}")
-    aside.write_text(json.dumps({"key": key, "cells": cells}))
-    aside.replace(kept)
+    with suppress(OSError):  # a full disk makes the next question slower, and this one no worse
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, json.dumps({"key": key, "cells": cells}).encode())
     return cells
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesparse.errors import UsageError
+from edgesparse.files import replacing_file
 from edgesparse.store.frames import samples_frame
 from edgesparse.store.moving import write_archive
 
@@ -28,7 +29,8 @@ def export(record: RunRecord, out: Path) -> None:
         )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        form(record, out)
+        with replacing_file(out) as aside:
+            form(record, aside)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}.", hint="Give another file.") from None
 

@@ -40,7 +40,7 @@ class Journal:
         """
         lines = self._whole_lines()
         try:
-            return [json.loads(line) for line in lines]
+            return [_record(line) for line in lines]
         except ValueError as error:
             raise UsageError(
                 f"Expected one record a line in {self.path}, found something else ({error}).",
@@ -101,6 +101,14 @@ class Journal:
         self.last_seq = max((record["seq"] for record in self.records()), default=0)
 
 
+def _record(line: bytes) -> Record:
+    """Raises ValueError."""
+    record = json.loads(line)
+    if not isinstance(record, dict) or type(record.get("seq")) is not int or not isinstance(record.get("type"), str):
+        raise ValueError("a line without the number and type of a record")
+    return record
+
+
 def last_record(path: Path) -> Record | None:
     """The last whole record of a journal, without reading all of it; None where there is none, or it is damaged."""
     try:
@@ -117,5 +125,5 @@ def last_record(path: Path) -> Record | None:
                 if wanted >= size:
                     return None
                 wanted *= 8
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from edgesparse.errors import UsageError
@@ -22,15 +23,10 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def write_archive(record: RunRecord, out: Path) -> None:
     """The whole run as a zip, one directory with all its files, which `read_archive` takes and RunRecord.load reads
     once it is unpacked. Raises OSError."""
-    aside = out.with_name(f".{out.name}.part")
     names = files_of(record.path) + ([] if record.packed else [JOURNAL] * (record.path / JOURNAL).exists())
-    try:
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in names:
-                archive.write(record.path / name, f"{record.id}/{name}")
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.write(record.path / name, f"{record.id}/{name}")
 
 
 def read_archive(path: Path) -> RunRecord:
@@ -51,7 +47,7 @@ def read_archive(path: Path) -> RunRecord:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(archive.read(member))
                 RunRecord(aside).records()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(
             f"Expected a run's archive, {path} cannot be read ({error}).", hint="edgesparse runs export RUN --out F.zip"
         ) from None

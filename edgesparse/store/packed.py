@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import msgspec
 
 from edgesparse import __version__
 from edgesparse.errors import MeasurementError, UsageError
-from edgesparse.files import sync
+from edgesparse.files import sha256_of, sync
 from edgesparse.store.bulk import (
     CONDITIONS,
     SAMPLES,
@@ -122,6 +123,23 @@ def read_tables(path: Path, about: Record) -> dict[str, pa.Table]:
     return {name: _table(path, about, name) for name in TABLES}
 
 
+def table_file(path: Path, about: Record, name: str) -> Path:
+    """The file of one of a packed run's TABLES, for who reads it by path; it is what was packed.
+
+    Raises:
+        UsageError: it is missing or damaged.
+    """
+    file = path / f"{name}.parquet"
+    try:
+        found = file.stat()
+        hashed = _hashed(file, (found.st_ino, found.st_mtime_ns, found.st_size))
+    except FileNotFoundError:
+        raise _missing(path, file.name) from None
+    if hashed != _sha256(about, file.name):
+        raise _changed(path, file.name)
+    return file
+
+
 def _read(path: Path, about: Record, prefix: str = "") -> list[Record]:
     found = decode(_content(path, about, FOUND, prefix))
     if found["version"] != FOUND_VERSION:
@@ -154,15 +172,33 @@ def _content(path: Path, about: Record, name: str, prefix: str = "") -> bytes:
     try:
         content = (path / f"{prefix}{name}").read_bytes()
     except FileNotFoundError:
-        raise UsageError(
-            f"Expected {name} in {path}, found none.", hint="The run was damaged after it was packed."
-        ) from None
-    if hashlib.sha256(content).hexdigest() != about["packed"]["files"][name]["sha256"]:
-        raise UsageError(
-            f"{path / name} is not what {RUN} says it is.",
-            hint="The file was changed after it was written; measure again, or take it from a copy.",
-        )
+        raise _missing(path, name) from None
+    if hashlib.sha256(content).hexdigest() != _sha256(about, name):
+        raise _changed(path, name)
     return content
+
+
+def _sha256(about: Record, name: str) -> str | None:
+    """What run.json says of a file; None where it says nothing."""
+    said = about["packed"]["files"].get(name)
+    return str(said["sha256"]) if said else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _hashed(path: Path, stamp: tuple[int, int, int]) -> str:
+    """Of a file as it is, so that who asks a second question does not wait for that again."""
+    return sha256_of(path)
+
+
+def _missing(path: Path, name: str) -> UsageError:
+    return UsageError(f"Expected {name} in {path}, found none.", hint="The run was damaged after it was packed.")
+
+
+def _changed(path: Path, name: str) -> UsageError:
+    return UsageError(
+        f"{path / name} is not what {RUN} says it is.",
+        hint="The file was changed after it was written; measure again, or take it from a copy.",
+    )
 
 
 def _parquet(table: pa.Table, run: str) -> bytes:

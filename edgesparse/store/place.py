@@ -7,23 +7,32 @@ kept under `<data>/fetched`, up to CACHE_BYTES.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from glob import has_magic
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgesparse.errors import UsageError
-from edgesparse.files import replacing, sha256_of, sync
+from edgesparse.files import replacing, sha256_of, sync, write_whole
 from edgesparse.store.paths import JOURNAL, PART, RUN, data_dir, runs_dir
 
 VARIABLE = "EDGESPARSE_STORE"
 CACHE_BYTES = 1 << 30
 # A run that is being removed here; nobody lists it.
 _GONE = ".gone-"
+# Directories of fetched runs that somebody in this process may still read.
+_AT_HAND: set[Path] = set()
+
+
+class StoreError(UsageError):
+    """A store that cannot be reached, or refuses."""
 
 
 class Place:
@@ -41,6 +50,11 @@ class Place:
         self._fs, self._root = _open(url)
         protocols = self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
         self._local = Path(self._root) if "file" in protocols else None
+        if not self._local and has_magic(self._root):
+            raise UsageError(
+                f"Expected a URL without *, ? and [ as {VARIABLE}, found {self.url}.",
+                hint="fsspec takes them for patterns; give the store another name.",
+            )
         self._cache = data_dir() / "fetched" / hashlib.sha256(url.encode()).hexdigest()[:12]
 
     @classmethod
@@ -59,23 +73,46 @@ class Place:
     def abouts(self) -> dict[str, bytes]:
         """Every run's run.json, by its id."""
         found: dict[str, bytes] = {}
-        missing: dict[str, Path] = {}
+        keeping: dict[str, Path] = {}
+        missing: list[str] = []
         for path, info in self._runs().items():
             kept = self._cache / "abouts" / f"{_run_of(path)}-{_stamp(info)}.json"
-            if not self._local and kept.is_file():
-                found[_run_of(path)] = kept.read_bytes()
+            keeping[_run_of(path)] = kept
+            if (content := None if self._local else _kept_whole(kept)) is not None:
+                found[_run_of(path)] = content
             else:
-                missing[path] = kept
-        with self._reached("read"):  # all at once where the file system can; without what was removed since
-            read = self._fs.cat(list(missing), on_error="omit") if missing else {}
-        keeping = {_run_of(path): kept for path, kept in missing.items()}
+                missing.append(path)
+        with self._reached("read"):
+            read = {_run_of(path): content for path, content in self._contents(missing).items()}
+        if not self._local:
+            self._keep_abouts(keeping, read)
+        return {**found, **read}
+
+    def _contents(self, paths: list[str]) -> dict[str, bytes]:
+        """Of some files, without those that were removed since; b"" for those that this user may not read."""
+        read: dict[str, bytes | Exception] = {}
+        if self._local:
+            read.update({path: _content_or_why(Path(path)) for path in paths})
+        elif paths:  # all at once where the file system can
+            read.update(self._fs.cat(paths, on_error="return"))
+        found: dict[str, bytes] = {}
         for path, content in read.items():
-            found[_run_of(path)] = content
-            if not self._local:
-                kept = keeping[_run_of(path)]
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_bytes(content)
+            if isinstance(content, PermissionError):
+                found[path] = b""
+            elif isinstance(content, bytes):
+                found[path] = content
+            elif not isinstance(content, FileNotFoundError):
+                raise content
         return found
+
+    def _keep_abouts(self, keeping: dict[str, Path], read: dict[str, bytes]) -> None:
+        """Keep what was read for the next list, and nothing of runs that are not there any more."""
+        with suppress(OSError):  # a full disk makes the next list slower, and this one no worse
+            (self._cache / "abouts").mkdir(parents=True, exist_ok=True)
+            for run, content in read.items():
+                write_whole(keeping[run], content)
+        for old in {*(self._cache / "abouts").glob("*.json")} - {*keeping.values()}:
+            old.unlink(missing_ok=True)
 
     def has(self, run: str) -> bool:
         """Whether a run is whole there."""
@@ -90,7 +127,8 @@ class Place:
         kept = self._cache / run
         with self._reached("read"):
             about = self._fs.cat_file(self._at(run, RUN))
-            if kept.is_dir() and (kept / RUN).read_bytes() == about:
+            _AT_HAND.add(kept)
+            if _content_or_why(kept / RUN) == about:
                 kept.touch()
                 return kept
             with replacing(kept) as aside:
@@ -101,6 +139,7 @@ class Place:
                     if not name.startswith(PART):
                         (aside / name).parent.mkdir(parents=True, exist_ok=True)
                         self._fs.get_file(path, str(aside / name))
+        self.prune()
         return kept
 
     def take(self, path: Path) -> Path:
@@ -135,7 +174,8 @@ class Place:
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
         path.rename(kept)
-        self.prune(keep=run)
+        _AT_HAND.add(kept)
+        self.prune()
         return kept
 
     def remove(self, run: str) -> None:
@@ -145,25 +185,71 @@ class Place:
             self._fs.rm(self._at(run), recursive=True)
         shutil.rmtree(self._cache / run, ignore_errors=True)
 
-    def prune(self, keep: str = "") -> None:
-        """Remove what was fetched longest ago where it has become too much."""
+    def prune(self) -> None:
+        """Remove what was fetched longest ago where it has become too much; nothing that this process has at hand, and
+        nothing while a question is `reading`."""
+        with self._lock() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # whoever is reading prunes afterwards
+                return
+            with suppress(FileNotFoundError):  # another process is just replacing one: it prunes, too
+                self._prune()
+
+    def _prune(self) -> None:
         runs = sorted(
-            (each for each in self._cache.glob(f"*/{RUN}") if each.parent.name != keep),
-            key=lambda each: each.parent.stat().st_mtime,
+            (each.parent for each in self._cache.glob(f"*/{RUN}") if not each.parent.name.startswith(".")),
+            key=lambda run: run.stat().st_mtime,
         )
-        sizes = {each: sum(file.stat().st_size for file in each.parent.rglob("*") if file.is_file()) for each in runs}
+        sizes = {run: sum(file.stat().st_size for file in run.rglob("*") if file.is_file()) for run in runs}
         total = sum(sizes.values())
-        for each in runs:
+        for run in runs:
             if total <= CACHE_BYTES:
                 return
-            total -= sizes[each]
-            shutil.rmtree(each.parent, ignore_errors=True)
+            if run not in _AT_HAND:
+                total -= sizes[run]
+                shutil.rmtree(run, ignore_errors=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While the block goes on nothing that was fetched is removed, by whatever process; what has become too much
+        then is afterwards."""
+        if self._local:
+            yield
+            return
+        before = set(_AT_HAND)
+        try:
+            with self._lock() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                yield
+        finally:
+            _AT_HAND.intersection_update(before)
+            self.prune()
+
+    def _lock(self) -> IO[bytes]:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        return (self._cache / "lock").open("ab")
 
     def _runs(self) -> dict[str, dict[str, Any]]:
+        """The run.json of every run that is whole there, and what the file system tells of it."""
         with self._reached("read"):
             self._fs.invalidate_cache()
-            found: dict[str, dict[str, Any]] = self._fs.glob(f"{self._root}/*/{RUN}", detail=True)
-        return {path: info for path, info in found.items() if not _run_of(path).startswith(".")}
+            found: dict[str, dict[str, Any]] = self._fs.find(self._root, maxdepth=2, detail=True)
+            if not found:
+                self._require_bucket()
+        inner = {path: path.removeprefix("/").removeprefix(self._root.strip("/")).strip("/") for path in found}
+        return {
+            path: info
+            for path, info in found.items()
+            if inner[path].count("/") == 1 and inner[path].endswith(f"/{RUN}") and not inner[path].startswith(".")
+        }
+
+    def _require_bucket(self) -> None:
+        """An object store may list what is in a bucket that does not exist: nothing. A directory is made when a run is
+        put there, a bucket is not."""
+        bucket = self._root.strip("/").split("/")[0]
+        if hasattr(self._fs, "split_path") and not self._fs.exists(bucket):
+            raise FileNotFoundError(f"there is no bucket {bucket}")
 
     def _put(self, path: Path, run: str, names: list[str]) -> None:
         if self._fs.exists(self._at(run, RUN)):  # another one of this name, or an older form: no longer whole from here
@@ -204,10 +290,18 @@ class Place:
         except UsageError:
             raise
         except Exception as error:
-            raise UsageError(
+            raise StoreError(
                 f"The store {self.url} cannot be {done} ({type(error).__name__}: {error}).",
                 hint=f"{VARIABLE} says where it is; without it runs are in {runs_dir()}.",
             ) from error
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """While the block goes on nothing that was fetched from the store is removed, if there is a store."""
+    place = Place.chosen()
+    with place.reading() if place else nullcontext():
+        yield
 
 
 def _run_of(path: str) -> str:
@@ -219,6 +313,23 @@ def _stamp(info: dict[str, Any]) -> str:
     """What changes when a file is replaced, as far as its file system tells."""
     told = [str(info.get(key)) for key in ("size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "created")]
     return hashlib.sha256(" ".join(told).encode()).hexdigest()[:16]
+
+
+def _kept_whole(path: Path) -> bytes | None:
+    """A run.json that was kept; None where there is none, or not all of it."""
+    try:
+        content = path.read_bytes()
+        json.loads(content)
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def _content_or_why(path: Path) -> bytes | OSError:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error
 
 
 def files_of(path: Path) -> list[str]:
@@ -244,6 +355,11 @@ def _open(url: str) -> tuple[Any, str]:
     try:
         if "://" not in url:
             url = str(Path(url).expanduser().absolute())
+        if protocol == "memory":
+            raise UsageError(
+                f"Expected a place that outlives this process as {VARIABLE}, found {url}.",
+                hint="Such as /data/runs, s3://bucket/runs or sftp://host/runs.",
+            )
         if protocol in ("sftp", "ssh"):
             from edgesparse.store.sftp import open_sftp
 
@@ -258,6 +374,8 @@ def _open(url: str) -> tuple[Any, str]:
             f"({known.get('err', '').rstrip('.') or package}).",
             hint=f"Install it: pip install {package}",
         ) from None
+    except UsageError:
+        raise
     except Exception as error:  # whatever a file system raises that cannot reach its other side, or does not exist
         raise UsageError(
             f"Expected a directory or a URL that fsspec opens as {VARIABLE}, found {_shown(url)} "

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from edgesparse import __version__
 from edgesparse.convert.bundle import MANIFEST, Bundle, Manifest, parse_manifest
 from edgesparse.errors import MeasurementError, UsageError
+from edgesparse.store.about import parse_about
 from edgesparse.store.journal import Journal, last_record
 from edgesparse.store.noise import NoiseFloor, find_noise_floor
 from edgesparse.store.packed import read_packed, read_tables, split, write_packed
-from edgesparse.store.paths import JOURNAL, READABLE, RUN, VERSION, Record, data_dir, runs_dir
+from edgesparse.store.paths import JOURNAL, RUN, VERSION, Record, data_dir, runs_dir
 from edgesparse.store.place import Place
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ class RunRecord:
         return self._journal is None
 
     def _refresh(self) -> None:
-        """Another process may have packed the run, and moved it to the store."""
-        if self._journal is not None and _stamp(self.path / RUN) != self._seen:
+        """Another process may have packed the run, moved it to the store, or removed what was fetched of it."""
+        if (self._journal is not None and _stamp(self.path / RUN) != self._seen) or not self.path.is_dir():
             self._look()
 
     def _look(self) -> None:
@@ -203,19 +204,13 @@ def read_about(path: Path) -> Record:
     """The run.json in a run's directory.
 
     Raises:
-        UsageError: it holds no run, or one of another version.
+        UsageError: it holds no run, a damaged one, or one of another version.
     """
     try:
-        about = json.loads((path / RUN).read_bytes())
-        version = about.get("version")
-    except (OSError, ValueError, AttributeError):
-        raise UsageError(f"Expected a run in {path}, found no whole {RUN}.", hint=_latest_hint()) from None
-    if version not in READABLE:
-        raise UsageError(
-            f"{path / RUN} has version {version!r}; this edgesparse reads versions {READABLE[0]} to {READABLE[-1]}.",
-            hint="Read it with the edgesparse that measured it.",
-        )
-    return dict(about)
+        content = (path / RUN).read_bytes()
+    except OSError as error:
+        raise UsageError(f"Expected a run in {path}, found no {RUN} ({error.strerror}).", hint=_latest_hint()) from None
+    return parse_about(content, path / RUN)
 
 
 def is_packed(about: Record) -> bool:

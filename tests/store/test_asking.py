@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ from edgesparse.store.moving import remove_run
 from tests.report.runs import fill, make_run
 from tests.report.test_emulated import run_of
 from tests.store.test_packed import old
+from tests.store.test_place import KeptFileSystem
 
 __all__ = ["old"]
 
@@ -140,6 +142,85 @@ def test_runs_in_every_state(make: Make, tmp_path: Path, old: Path) -> None:
     # What cannot be read does not keep the others from being asked.
     names = {run for (run,) in ask("SELECT DISTINCT run FROM samples").rows}
     assert names == {packed.id, journal.id, cancelled.id, old.name}
+
+
+def _cut(run: RunRecord) -> None:
+    file = run.path / "samples.parquet"
+    file.write_bytes(file.read_bytes()[:-9])
+
+
+def _remove(run: RunRecord) -> None:
+    (run.path / "samples.parquet").unlink()
+
+
+def _double(run: RunRecord) -> None:
+    """A whole Parquet file, with other numbers in it."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    file = run.path / "samples.parquet"
+    table = pq.ParquetFile(file).read(use_threads=False)
+    place = table.column_names.index("clock_ns")
+    pq.write_table(table.set_column(place, "clock_ns", pc.multiply(table["clock_ns"], 2)), file, compression="zstd")
+
+
+def _tear_a_line(run: RunRecord) -> None:
+    journal = run.path / "journal.jsonl"
+    journal.write_bytes(b'{"seq": 1, "ty\n' + journal.read_bytes())
+
+
+def _empty_a_record(run: RunRecord) -> None:
+    journal = run.path / "journal.jsonl"
+    journal.write_bytes(b'{"seq": 1, "type": "sensors_found"}\n' + journal.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("packed", "damage", "says"),
+    [
+        (True, _cut, "samples.parquet is not what run.json says"),
+        (True, _remove, "Expected samples.parquet in"),
+        (True, _double, "samples.parquet is not what run.json says"),
+        (False, _tear_a_line, "Expected one record a line"),
+        (False, _empty_a_record, "KeyError: 'sources'"),
+    ],
+)
+def test_a_damaged_run_is_left_out_by_name_and_the_others_are_asked(
+    make: Make, packed: bool, damage: Callable[[RunRecord], None], says: str
+) -> None:
+    well, damaged = make(), make(packed=packed, seed=1)
+    expected = ask(f"SELECT count(*), sum(latency_ms) FROM samples WHERE run = '{well.id}'").rows
+    damage(damaged)
+    answer = ask("SELECT count(*), sum(latency_ms) FROM samples")
+    assert answer.rows == expected and list(answer.left_out) == [damaged.id] and says in answer.left_out[damaged.id]
+    cells = ask("SELECT DISTINCT run FROM cells")
+    assert cells.rows == [(well.id,)] and list(cells.left_out) == [damaged.id]
+    assert len(ask("FROM runs").rows) == 2 and ask("FROM runs").left_out == {}
+
+
+def test_a_file_that_changes_between_two_questions_is_noticed(make: Make) -> None:
+    run = make()
+    assert ask("FROM samples").left_out == {} == ask("FROM samples").left_out
+    _double(run)
+    assert list(ask("FROM samples").left_out) == [run.id]
+
+
+def test_a_disk_that_is_full_does_not_keep_cells_from_being_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make()
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edgesparse.store.cells.write_whole", full)
+    answer = ask("SELECT DISTINCT run FROM cells")
+    assert (answer.rows, answer.left_out) == ([(run.id,)], {})
+
+
+def test_a_pivot_is_a_question_too(make: Make) -> None:
+    make()
+    whole = "PIVOT samples ON phase USING count(*) GROUP BY variant"
+    within = f"SELECT * FROM ({whole})"
+    assert ask(whole).columns == ask(within).columns == ["variant", "timed", "warmup"]
+    assert {row[1:] for row in ask(whole).rows} == {(2 * 2 * 8, 2 * 2 * 5)}
 
 
 def test_sensors_and_conditions(old: Path) -> None:
@@ -269,7 +350,7 @@ def test_columns_of_one_name_stay_apart() -> None:
 
 
 def test_runs_in_a_store_elsewhere_are_asked_too(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGESPARSE_STORE", "memory://asked")
+    monkeypatch.setenv("EDGESPARSE_STORE", "kept://asked")
     away, here = make(), make(seed=1)
     put_away(away)
     monkeypatch.setenv("EDGESPARSE_DATA", str(tmp_path / "data"))
@@ -277,7 +358,15 @@ def test_runs_in_a_store_elsewhere_are_asked_too(make: Make, tmp_path: Path, mon
     assert dict(ask("SELECT run, count(*) FROM samples GROUP BY run").rows) == dict.fromkeys(
         [away.id, here.id], 2 * 8 * (8 + 5)
     )
-    assert store.Place.chosen() is not None
+    away_too = store.runs_dir().parent / "fetched"
+    shutil.rmtree(away_too)
+
+    def gone(self: KeptFileSystem, *args: Any, **options: Any) -> None:
+        raise ConnectionResetError("the other side has gone")
+
+    monkeypatch.setattr(KeptFileSystem, "get_file", gone)
+    with pytest.raises(UsageError, match="cannot be read"):  # and not an answer without the runs that are there
+        ask("FROM samples")
 
 
 def test_figures_are_those_of_the_report(make: Make) -> None:

@@ -15,7 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from edgesparse.cli import app
-from edgesparse.errors import EdgesparseError
+from edgesparse.errors import EdgesparseError, UsageError
 from edgesparse.store import RunRecord, list_runs
 from tests.report.runs import fill, make_run
 
@@ -73,6 +73,7 @@ def test_list_filters(run: RunRecord, going_on: RunRecord) -> None:
     assert listed("--board", "jetson") == listed("--bundle", "dig") == set()
     assert listed("--last", "1") == {max(both)} and listed("--last", "5") == both
     assert listed("--since", "1h") == listed("--since", "2020-01-01") == both
+    assert listed("--since", "99999999999d") == listed("--since", "9" * 5000 + "w") == both
     assert listed("--since", time.strftime("%Y-%m-%d", time.gmtime(time.time() + 200_000))) == set()
     assert "Expected a date" in refused("list", "--since", "yesterday").message
     assert cli("list", "--board", "jetson").stdout == "No runs.\n"
@@ -133,7 +134,7 @@ def test_rm_asks_and_leaves_what_goes_on(run: RunRecord, going_on: RunRecord) ->
 
 
 def test_pack(run: RunRecord, going_on: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert document("pack") == {"version": 1, "packed": []}
+    assert document("pack") == {"version": 1, "packed": [], "refused": {}}
     assert "has not ended" in refused("pack", going_on.id).message
     (tmp_path / "third").mkdir()
     journal = fill(make_run(tmp_path / "third"), rounds=1, samples=5)
@@ -150,3 +151,29 @@ def test_a_store_that_cannot_be_opened_is_one_sentence(run: RunRecord, monkeypat
     error = refused("list")
     assert (error.exit_code, "nonsense://" in error.message) == (2, True)
     assert cli("show", run.id).exit_code in (0, 2)
+
+
+def test_pack_goes_on_after_a_damaged_run(run: RunRecord, tmp_path: Path) -> None:
+    journals = []
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        journals.append(fill(make_run(tmp_path / name), rounds=1, samples=5))
+    damaged, *well = sorted(journals, key=lambda each: each.id)
+    (damaged.path / "journal.jsonl").write_bytes(b"{\n" + (damaged.path / "journal.jsonl").read_bytes())
+    result = cli("pack", "--json")
+    found = json.loads(result.stdout)
+    assert found["packed"] == [each.id for each in well] and list(found["refused"]) == [damaged.id]
+    assert isinstance(result.exception, UsageError) and "Expected one record a line" in result.exception.message
+    error = refused("pack", damaged.id, "nonsense", run.id)
+    assert "2 runs stay as they are" in error.message and damaged.id in error.message and "nonsense" in error.message
+
+
+def test_sql_says_which_run_it_left_out(run: RunRecord, tmp_path: Path) -> None:
+    (tmp_path / "well").mkdir()
+    well = fill(make_run(tmp_path / "well"), rounds=1, samples=5)
+    (run.path / "samples.parquet").write_bytes(b"PAR1")
+    result = cli("sql", "SELECT DISTINCT run FROM samples", "--csv")
+    assert (result.exit_code, result.stdout) == (0, f"run\n{well.id}\n")
+    assert f"warning: run {run.id} is left out" in result.stderr and "samples.parquet is not what" in result.stderr
+    assert list(document("sql", "SELECT count(*) FROM samples")["left_out"]) == [run.id]
+    assert document("sql", "SELECT count(*) FROM runs")["left_out"] == {}

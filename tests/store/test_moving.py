@@ -63,6 +63,44 @@ def test_a_form_that_there_is_not(run: RunRecord, tmp_path: Path) -> None:
         export(run, tmp_path / "file" / "run.csv")
 
 
+class Torn:
+    """A frame, and a disk that is full after half of it."""
+
+    def __init__(self, record: RunRecord) -> None:
+        pass
+
+    def to_csv(self, path: Path, **options: object) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    to_parquet = to_csv
+
+
+@pytest.mark.parametrize("name", ["run.csv", "run.parquet", "run.json", "run.zip"])
+def test_a_full_disk_leaves_the_file_that_was_there(
+    run: RunRecord, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / name
+    out.write_text("of yesterday")
+
+    def full(self: Path | zipfile.ZipFile, *args: object, **options: object) -> None:
+        if isinstance(self, Path):
+            with self.open("wb") as file:
+                file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgesparse.store.exporting.samples_frame", Torn)
+        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(zipfile.ZipFile, "write", full)
+        with pytest.raises(UsageError, match="cannot be written: No space left"):
+            export(run, out)
+    assert out.read_text() == "of yesterday" and list(out.parent.iterdir()) == [out]
+    export(run, out)
+    assert out.read_bytes() != b"of yesterday" and list(out.parent.iterdir()) == [out]
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_whole_run_goes_to_another_machine(
     tmp_path: Path, run: RunRecord, packed: bool, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +132,7 @@ def test_an_archive_writes_nowhere_else(run: RunRecord, tmp_path: Path, name: st
 
 
 def test_what_is_no_archive_or_holds_no_whole_run(run: RunRecord, tmp_path: Path) -> None:
+    export(run, tmp_path / "run.zip")
     (tmp_path / "no.zip").write_text("no")
     for path in (tmp_path / "no.zip", tmp_path / "missing.zip"):
         with pytest.raises(UsageError, match="cannot be read"):
@@ -103,6 +142,15 @@ def test_what_is_no_archive_or_holds_no_whole_run(run: RunRecord, tmp_path: Path
         archive.writestr(f"{run.id}/run.json", json.dumps(run.about))
     with pytest.raises(UsageError, match=r"Expected found\.json"):
         read_archive(tmp_path / "half.zip")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        archive.writestr(f"{run.id}/run.json", '{"version": 1}')
+    with pytest.raises(UsageError, match=r"run\.json is not that of a run: .*missing required field"):
+        read_archive(tmp_path / "empty.zip")
+    content = (tmp_path / "run.zip").read_bytes()
+    at = content.index(b"run.json") + len("run.json") + 40  # within what run.json was compressed to
+    (tmp_path / "damaged.zip").write_bytes(content[:at] + bytes(200) + content[at + 200 :])
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_archive(tmp_path / "damaged.zip")
     assert list_runs() == [] and list(runs_dir().iterdir()) == []
 
 

@@ -17,12 +17,20 @@ from fsspec.implementations.memory import MemoryFileSystem
 from edgesparse import store
 from edgesparse.errors import UsageError
 from edgesparse.report.summary import summarise
-from edgesparse.store import RunRecord, entries, list_runs, put_away, runs_dir, try_to_put_away
+from edgesparse.store import Place, RunRecord, entries, list_runs, put_away, runs_dir, try_to_put_away
 from edgesparse.store import place as places
+from edgesparse.store.asking import ask
+from edgesparse.store.moving import remove_run
 from tests.report.runs import fill, make_run
 from tests.sshd import Sshd, make_sshd, sshd
 
 __all__ = ["make_sshd", "sshd"]
+
+
+class KeptFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """Memory, under a name that is no byword for what ends with the process."""
+
+    protocol = "kept"
 
 
 class TornFileSystem(MemoryFileSystem):  # type: ignore[misc]
@@ -52,10 +60,11 @@ class TornFileSystem(MemoryFileSystem):  # type: ignore[misc]
         TornFileSystem.left -= 1
 
 
+fsspec.register_implementation("kept", KeptFileSystem, clobber=True)
 fsspec.register_implementation("torn", TornFileSystem, clobber=True)
 
 
-@pytest.fixture(params=["directory", "file://", "memory://runs", "torn://bucket/runs"])
+@pytest.fixture(params=["directory", "file://", "kept://runs", "torn://bucket/runs"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = {"directory": str(tmp_path / "far away"), "file://": f"file://{tmp_path / 'far'}"}.get(
         request.param, request.param
@@ -216,16 +225,125 @@ def test_what_is_fetched_stays_in_its_directory(
 def test_what_was_fetched_does_not_grow_forever(
     run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(places.VARIABLE, "memory://few")
+    monkeypatch.setenv(places.VARIABLE, "kept://few")
     monkeypatch.setattr(places, "CACHE_BYTES", 1)
+    runs = [run]
+    for name in ("second", "third"):
+        (tmp_path / name).mkdir()
+        runs.append(fill(make_run(tmp_path / name), rounds=1, samples=5))
+    counts = {each.id: len(each.records()) for each in runs}
+    for each in runs:
+        put_away(each)
+
+    def kept() -> list[str]:
+        return sorted(path.parent.name for path in (store.runs_dir().parent / "fetched").glob("*/*/run.json"))
+
+    assert kept() == sorted(counts), "as long as this process may read them"
+    shutil.rmtree(store.runs_dir().parent / "fetched")
+    for each in runs:
+        places._AT_HAND.clear()  # as in a process of its own
+        assert len(RunRecord.load(each.id).records()) == counts[each.id]
+        assert kept() == [each.id]
+    places._AT_HAND.clear()
+    found = Place(os.environ[places.VARIABLE])
+    with found.reading():
+        for each in runs:
+            assert len(RunRecord.load(each.id).records()) == counts[each.id]
+        places._AT_HAND.clear()
+        found.prune()  # as another process may
+        assert kept() == sorted(counts), "no file goes that a question may have open"
+    assert kept() == []
+    answer = ask("SELECT run, count(*) FROM samples GROUP BY run")
+    assert {run for run, _ in answer.rows} == set(counts) and kept() == []
+    assert run.records() and kept() == [run.id], "fetched again for who still holds it"
+    KeptFileSystem.store.clear()
+
+
+def test_run_jsons_that_are_kept_are_whole_and_of_runs_that_are_there(
+    run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.VARIABLE, "kept://abouts")
     put_away(run)
-    (tmp_path / "other").mkdir()
-    other = fill(make_run(tmp_path / "other"), rounds=1, samples=5)
-    put_away(other)
-    kept = [path.parent.name for path in (store.runs_dir().parent / "fetched").glob("*/*/run.json")]
-    assert kept == [other.id]
-    assert RunRecord.load(run.id).finished, "fetched again"
-    MemoryFileSystem.store.clear()
+    (entry,) = entries()
+    (kept,) = (store.runs_dir().parent / "fetched").glob("*/abouts/*.json")
+    kept.write_bytes(kept.read_bytes()[:40])  # as an earlier version left it on a full disk
+    assert entries() == [entry] and json.loads(kept.read_bytes())["id"] == run.id
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    kept.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(places, "write_whole", full)
+        assert entries() == [entry] and not kept.exists()
+    assert entries() == [entry] and kept.exists()
+    remove_run(entry)
+    assert entries() == [] and not kept.exists()
+    KeptFileSystem.store.clear()
+
+
+@pytest.mark.parametrize("name", ["[x]", "a*b", "what?", "[!a]"])
+def test_a_directory_of_any_name_lists_its_runs(
+    run: RunRecord, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.VARIABLE, str(tmp_path / name))
+    records = run.records()
+    put_away(run)
+    assert list_runs() == [run.id] and [entry.where for entry in entries()] == ["store"]
+    assert RunRecord.load(run.id).records() == records
+    assert ask("SELECT DISTINCT run FROM samples").rows == ask("SELECT DISTINCT run FROM cells").rows == [(run.id,)]
+    remove_run(entries()[0])
+    assert list_runs() == [] and list((tmp_path / name).iterdir()) == []
+
+
+def test_only_the_run_jsons_of_runs_are_runs(place: str, run: RunRecord) -> None:
+    put_away(run)
+    found = places.Place(place)
+    for path in ("run.json", f"{run.id}/layers/run.json", ".hidden/run.json", "other/run.json.bak"):
+        found._fs.makedirs(found._at(path).rsplit("/", 1)[0], exist_ok=True)
+        found._fs.pipe_file(found._at(path), b"{}")
+    assert list_runs() == [run.id] and len(entries()) == 1
+
+
+@pytest.mark.parametrize("url", ["memory://runs", "simplecache::memory://runs"])
+def test_what_ends_with_this_process_is_no_store(run: RunRecord, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(places.VARIABLE, url)
+    with pytest.raises(UsageError, match="Expected a place that outlives this process"):
+        put_away(run)
+    assert run.path == runs_dir() / run.id and run.records()
+
+
+def test_a_url_that_is_a_pattern_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(places.VARIABLE, "kept://bucket/runs[1]")
+    with pytest.raises(UsageError, match="Expected a URL without"):
+        list_runs()
+
+
+class BucketFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """One with buckets, as s3fs and gcsfs have them: what is in one that there is not is an empty list."""
+
+    protocol = "buckets"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("buckets://")))
+
+    def split_path(self, path: str) -> tuple[str, str]:
+        bucket, _, key = path.strip("/").partition("/")
+        return bucket, key
+
+
+fsspec.register_implementation("buckets", BucketFileSystem, clobber=True)
+
+
+def test_a_bucket_that_does_not_exist_is_no_store_without_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(places.VARIABLE, "buckets://mine/runs")
+    with pytest.raises(UsageError, match="FileNotFoundError: there is no bucket mine"):
+        list_runs()
+    BucketFileSystem().mkdir("/mine")
+    assert list_runs() == [] == entries(), "nothing was put there yet"
 
 
 def test_what_is_not_installed_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgesparse import store
 from edgesparse.convert.bundle import Bundle
 from edgesparse.errors import MeasurementError, UsageError
-from edgesparse.store import Record, Run, RunRecord, create_run, list_runs, new_run_id
+from edgesparse.store import Record, Run, RunRecord, create_run, entries, list_runs, new_run_id
+from edgesparse.store.catalogue import UNREADABLE
 from tests.report.runs import fill, make_bundle, make_run
 
+Damage = Callable[[Record], Any]
 BOARD = {"name": "pi", "type": "raspberrypi5", "transport": "ssh", "host": "10.0.0.5", "emulated": False}
 
 
@@ -141,11 +145,57 @@ def test_an_unknown_run_lists_the_latest(run: RunRecord) -> None:
 
 def test_a_directory_without_a_run_is_refused(run: RunRecord, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"found no whole run\.json"):
+    with pytest.raises(UsageError, match=r"found no run\.json \(No such file"):
         RunRecord.load(tmp_path / "empty")
     (run.path / store.RUN).write_text('{"version": 1, "id"')
-    with pytest.raises(UsageError, match=r"found no whole run\.json"):
+    with pytest.raises(UsageError, match=r"found no whole .*/run\.json"):
         RunRecord.load(run.id)
+
+
+def _without(*keys: str) -> Damage:
+    def damage(about: Record) -> Record:
+        inner = about
+        for key in keys[:-1]:
+            inner = inner[key]
+        del inner[keys[-1]]
+        return about
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda about: {"version": 1, "created": "x"}, "missing required field `id`"),
+        (lambda about: {**about, "board": ["pi"]}, r"Expected `object`, got `array` - at `\$.board`"),
+        (lambda about: {**about, "spec": []}, r"at `\$.spec`"),
+        (lambda about: {**about, "created": "yesterday"}, "'yesterday' does not match"),
+        (lambda about: {**about, "packed": {"status": "finished"}}, "missing required field `reason`"),
+        (_without("spec", "cells", 0, "variant"), "missing required field `variant`"),  # type: ignore[arg-type]
+        (_without("board", "name"), r"missing required field `name` - at `\$.board`"),
+        (_without("bundle"), "missing required field `bundle`"),
+        (lambda about: {**about, "noise_floor": 0.1}, r"at `\$.noise_floor`"),
+        (lambda about: [about], "found no whole"),
+    ],
+)
+def test_a_run_json_that_is_whole_and_not_a_runs(run: RunRecord, tmp_path: Path, damage: Damage, says: str) -> None:
+    (tmp_path / "well").mkdir()
+    well = make_run(tmp_path / "well")
+    (run.path / store.RUN).write_text(json.dumps(damage(run.about)))
+    with pytest.raises(UsageError, match=says) as caught:
+        RunRecord.load(run.id)
+    assert str(run.path / store.RUN) in caught.value.message
+    found = {entry.run: entry for entry in entries()}
+    assert found[run.id].status == UNREADABLE and re.search(says, found[run.id].reason)
+    assert found[run.id].to_dict()["board"] is None and found[well.id].status == "unfinished"
+
+
+def test_a_run_json_that_is_no_file_is_listed_as_unreadable(run: RunRecord) -> None:
+    (run.path / store.RUN).unlink()
+    (run.path / store.RUN).mkdir()
+    assert [(entry.status, entry.reason) for entry in entries()] == [
+        (UNREADABLE, "run.json cannot be read: Is a directory")
+    ]
 
 
 def test_another_version_is_refused(run: RunRecord) -> None:
@@ -177,9 +227,11 @@ def test_reading_a_run_leaves_alone_what_is_being_written(run: RunRecord, record
 def test_a_journal_damaged_in_the_middle_is_no_run(run: RunRecord, records: list[Record]) -> None:
     run.append(records)
     journal = run.path / store.JOURNAL
-    journal.write_bytes(journal.read_bytes().replace(b'"type":"check"', b'"type":"che\x00', 1))
-    with pytest.raises(UsageError, match="Expected one record a line"):
-        RunRecord.load(run.id)
+    whole = journal.read_bytes()
+    for damage in (b'"type":"che\x00', b'"typ":"check"', b'"type":["check"]', b'"type":"check","seq":null'):
+        journal.write_bytes(whole.replace(b'"type":"check"', damage, 1))
+        with pytest.raises(UsageError, match="Expected one record a line"):
+            RunRecord.load(run.id)
 
 
 def test_a_full_disk_keeps_what_was_whole(
