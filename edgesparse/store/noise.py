@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,15 +34,30 @@ def keep_noise_floor(board: Record, floor: NoiseFloor) -> None:
 
 
 def find_noise_floor(board: Record) -> NoiseFloor | None:
-    """The noise floor of a board, if it was measured; not that of another one that once had its name."""
-    try:
-        found = json.loads(_noise_file(board).read_bytes())
-        if (found["version"], found["address"]) == (NOISE_VERSION, board["address"]):
-            return NoiseFloor(float(found["share"]), str(found["run"]))
-    except (OSError, ValueError, TypeError, KeyError):  # never measured, or not by this version
-        pass
+    """The noise floor of a board, if it was measured; not that of another one that has or once had its name."""
+    paths, here = [_noise_file(board)], _hostname({})
+    if board.get("address") is None and _hostname(board) == here:
+        paths.append(_noise_dir() / f"{board['name']}.json")  # as it was called before hosts were told apart
+    for path in paths:
+        try:
+            found = json.loads(path.read_bytes())
+            if (found["version"], found["address"]) == (NOISE_VERSION, board["address"]):
+                return NoiseFloor(float(found["share"]), str(found["run"]))
+        except (OSError, ValueError, TypeError, KeyError):  # never measured, or not by this version
+            continue
     return None
 
 
 def _noise_file(board: Record) -> Path:
-    return data_dir() / "noise" / f"{board['name']}.json"
+    """A board without an address is the machine itself: several of them, each called local, may share a directory."""
+    name = str(board["name"]) if board.get("address") else f"{board['name']}@{_hostname(board)}"
+    return _noise_dir() / f"{name}.json"
+
+
+def _hostname(board: Record) -> str:
+    """As the board told it, else this machine's; nothing of it leaves the directory."""
+    return re.sub(r"[^\w.-]", "_", str(board.get("hostname") or platform.node()))
+
+
+def _noise_dir() -> Path:
+    return data_dir() / "noise"

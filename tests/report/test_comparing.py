@@ -16,6 +16,7 @@ from edgesparse.report.comparing import RunsCompared, compare_runs, gate, render
 from edgesparse.report.comparing.cells import CellChange, Reading
 from edgesparse.report.comparing.verdict import NO_LIMIT, Verdict
 from edgesparse.report.comparing.words import headline
+from edgesparse.report.html.again import contexts
 from edgesparse.store import NoiseFloor, Run, keep_noise_floor
 from tests.report.pairs import make_pair, slower, without
 from tests.report.runs import CONDITIONS, VARIANTS
@@ -322,7 +323,7 @@ def test_an_emulated_board_that_counts_nothing_shows_no_time(tmp_path: Path) -> 
         gate.require_not_slower(compared, 0.05)
 
 
-def retyped(run: Run, **board: str) -> Run:
+def retyped(run: Run, **board: str | None) -> Run:
     run.record.about["board"] = {**run.record.about["board"], **board}
     return run
 
@@ -337,6 +338,30 @@ def test_other_boards_are_marked_and_other_types_are_no_gate(tmp_path: Path) -> 
     assert any("different types (raspberrypi5 and raspberrypi4)" in text for text in other.warnings)
     with pytest.raises(UsageError, match="one type of board"):
         gate.require_not_slower(other, 0.05)
+
+
+def test_every_machine_has_a_board_local_and_they_are_not_the_same(tmp_path: Path) -> None:
+    def on_the_server(record: dict[str, Any]) -> dict[str, Any]:
+        if record["type"] == "run":
+            return {**record, "board": {**record["board"], "hostname": "server"}}
+        return record
+
+    def local(*runs: Run) -> list[Run]:
+        return [retyped(run, name="local", address=None) for run in runs]
+
+    desk, server = local(*make_pair(tmp_path, on_the_server))
+    keep_noise_floor({"name": "local", "address": None, "hostname": "kitchen"}, NoiseFloor(0.06, "an-aa-run"))
+    compared = compare_runs(desk, server)
+    assert compared.same_type and not compared.same_board
+    assert any("two of one type (local of kitchen and local of server)" in text for text in compared.warnings)
+    assert [(each.what, each.base, each.new) for each in compared.settings] == [("host name", "kitchen", "server")]
+    grid, _ = contexts([desk, server], [desk.comparison(), server.comparison()], ["one", "other"])
+    assert [(line.cells, line.mark) for line in grid.lines if line.cells[0] == "host name"] == [
+        (("host name", "kitchen", "server"), "differs")
+    ]
+    assert compare_runs(server, *local(make_pair(tmp_path, on_the_server)[1])).noise_floor is None
+    again = compare_runs(desk, *local(make_pair(tmp_path)[1]))
+    assert again.same_board and again.noise_floor == NoiseFloor(0.06, "an-aa-run")
 
 
 def test_a_run_that_is_not_whole_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from edgesparse.quantity import Quantity
 from edgesparse.report.comparing.cells import CellChange, changed_cells
 from edgesparse.report.comparing.settings import Setting, changed_settings, kernels_of, runtime_of
 from edgesparse.report.summary import Comparison
-from edgesparse.store import AGAIN, NoiseFloor, Run, find_noise_floor
+from edgesparse.store import AGAIN, NoiseFloor, Record, Run, find_noise_floor
 from edgesparse.wire import CSR
 
 _MEASURES: dict[Quantity, str] = {"latency": "latency", "instructions": "instructions", "nothing": "no time at all"}
@@ -31,8 +31,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunsCompared(msgspec.Struct, frozen=True, kw_only=True):
     """What changed from the base run to the new one. `version` is that of this JSON document. `settings` are those that
-    differ; `noise_floor` is the largest that is known of the board; `same_board`: name of the type, and address, are
-    the same."""
+    differ; `noise_floor` is the largest that is known of the board; `same_board`: name of the type, address and
+    host name are the same."""
 
     version: int = 1
     base: Side
@@ -63,9 +63,9 @@ def compare_runs(base: Run, new: Run) -> RunsCompared:
             f"{_MEASURES[after.measured]} in {after.run}.",
             hint="An emulated board has no latency that could be held against a real one's: compare runs of one board.",
         )
-    floor = _noise_floor(base, new, before, after)
+    floor = _noise_floor(before, after)
     same_type = before.board.get("type") == after.board.get("type")
-    same_board = same_type and before.board.get("address") == after.board.get("address")
+    same_board = same_type and _same_machine(before.board, after.board)
     cells = changed_cells(
         before,
         after,
@@ -87,9 +87,15 @@ def _side(found: Comparison) -> Side:
     )  # fmt: skip
 
 
-def _noise_floor(base: Run, new: Run, before: Comparison, after: Comparison) -> NoiseFloor | None:
+def _same_machine(base: Record, new: Record) -> bool:
+    """Every machine has a board `local` without an address: the host name tells them apart, where both runs know it."""
+    names = {board["hostname"] for board in (base, new) if board.get("hostname")}
+    return base.get("address") == new.get("address") and len(names) < 2
+
+
+def _noise_floor(before: Comparison, after: Comparison) -> NoiseFloor | None:
     """The largest of those that were known when the runs were measured, or found by them, or are known now."""
-    known = [before.noise_floor, after.noise_floor, *(find_noise_floor(run.record.board) for run in (base, new))]
+    known = [before.noise_floor, after.noise_floor, *(find_noise_floor(each.board) for each in (before, after))]
     return max((floor for floor in known if floor), key=lambda floor: floor.share, default=None)
 
 
@@ -121,7 +127,7 @@ def _warnings(
         boards = f"{before.board.get('type')} and {after.board.get('type')}"
         found.append(f"The boards are of different types ({boards}): what differs is theirs as much as the files'.")
     elif not same_board:
-        names = f"{before.board['name']} and {after.board['name']}"
+        names = " and ".join(_told(side.board) for side in (before, after))
         found.append(f"The boards are two of one type ({names}): what differs may be theirs.")
     for which, side in (("base", before), ("new", after)):
         if side.status != "finished":
@@ -137,6 +143,12 @@ def _warnings(
             "or what the board did since it started, no interval knows of: repeat the new run before you act on it."
         )
     return found
+
+
+def _told(board: Record) -> str:
+    """Its name, and whose where it is a machine itself."""
+    hostname = board.get("hostname")
+    return f"{board['name']} of {hostname}" if hostname and not board.get("address") else str(board["name"])
 
 
 def _about_noise(after: Comparison, floor: NoiseFloor | None, cells: list[CellChange]) -> list[str]:

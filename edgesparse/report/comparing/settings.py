@@ -18,8 +18,8 @@ WARMER_C, OTHER_CLOCK, BUSY_PERCENT, LESS_MEMORY = 5.0, 0.05, 25.0, 0.5
 _UNKNOWN = "unknown"
 # Of the board, by what the agent calls it.
 _BOARD = {
-    "name": "board", "type": "board's type", "address": "board's address", "cpu": "CPU", "cores": "cores",
-    "memory_bytes": "memory", "virtual": "hypervisor", "kernel": "kernel", "python": "Python there",
+    "name": "board", "type": "board's type", "address": "board's address", "hostname": "host name", "cpu": "CPU",
+    "cores": "cores", "memory_bytes": "memory", "virtual": "hypervisor", "kernel": "kernel", "python": "Python there",
 }  # fmt: skip
 _MEASURING = {
     "cpus": "cores used", "tune": "--tune", "samples": "samples in a launch", "launch_s": "seconds of a launch",
