@@ -25,6 +25,12 @@ data = Console(highlight=False, width=_piped)
 talk = Console(stderr=True, highlight=False)
 
 
+def draws() -> bool:
+    """Whether talk goes to a terminal that can move its cursor. FORCE_COLOR, which CI servers set for colours in their
+    logs, makes none of a file."""
+    return talk.is_terminal and talk.file.isatty() and not talk.is_dumb_terminal
+
+
 def say(text: str) -> None:
     """One step, in a few words."""
     talk.print(f"· {text}", markup=False, style="dim", soft_wrap=True)
@@ -66,7 +72,7 @@ class PushView:
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
         columns = (TextColumn("· pushing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
+        self._progress = Progress(*columns, console=talk, transient=True, disable=not draws())
         self._task = self._progress.add_task("push", total=total_bytes, visible=False)
 
     def __call__(self, count: int) -> None:
@@ -91,7 +97,8 @@ class FleetView:
         from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("· {task.description}"), TextColumn("{task.fields[step]}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
+        self._progress = Progress(*columns, console=talk, transient=True, disable=not draws())
+        self._drawn = draws()
         self._tasks = {name: self._progress.add_task(name, total=None, step="") for name in names}
 
     def __enter__(self) -> FleetView:
@@ -105,7 +112,7 @@ class FleetView:
         """What takes the steps of a board."""
 
         def step(text: str) -> None:
-            if talk.is_terminal:
+            if self._drawn:
                 self._progress.update(self._tasks[name], step=text)
             else:
                 say(text if name in text else f"{name}: {text}")
@@ -122,11 +129,11 @@ class FleetView:
                 step(f"waiting; {message['place']} before it, {message['wait_s']:.0f} s at most")
             elif record.get("type") == "check":
                 counts["checked"] += 1
-                if talk.is_terminal or record["status"] != "ok":
+                if self._drawn or record["status"] != "ok":
                     step(f"checked {record['cell']}: {record['status']} ({counts['checked']})")
             elif record.get("type") == "samples":
                 counts["measured"] += 1
-                if talk.is_terminal:
+                if self._drawn:
                     step(f"round {record['round'] + 1}, {record['cell']} ({counts['measured']} launches)")
             elif record.get("type") == "stopped":
                 step(f"stopped: {record['reason']}; {counts['measured']} launches")

@@ -40,8 +40,7 @@ class RunView:
         self.title, self.leaving, self._now_s = title, leaving, now_s
         self.state = RunState()
         self._lock = threading.Lock()
-        # A terminal that cannot move its cursor gets lines, like none.
-        drawn = console.talk.is_terminal and not console.talk.is_dumb_terminal
+        drawn = console.draws()
         self._telling = Telling(self.state, every_step=not drawn)
         self._live = Live(
             self, console=console.talk, transient=True, refresh_per_second=DRAWN_PER_S, redirect_stdout=False,
