@@ -1,10 +1,12 @@
-"""What reading power sensors costs: latency of a worker while another process reads a board's sensors at their rate,
-over that of the same worker while nobody does; and the share of a core that reading takes.
+"""What reading beside a run costs: latency of a worker while another process reads a board's sensors at their rate and
+looks at this machine's conditions once a second, over that of the same worker while nobody does; and the share of a
+core that reading takes.
 
     python -m tests.bench_sampling build/demo/bundle [repetitions]
 
 One worker, slices of half a second in turn with and without; the sensors are an Orin Nano's files. Prints one JSON
-document.
+document. The exit status is 1 where reading takes more than MOST of a core, or where the latency beside it is longer by
+more than MOST for sure.
 """
 
 from __future__ import annotations
@@ -41,18 +43,22 @@ for line in sys.stdin:
 READER = """
 import sys
 from pathlib import Path
-from edgesparse.agent.sampling import start_sampling
+from edgesparse.agent.conditions import LiveConditions
+from edgesparse.agent.sampling import ConditionsSampler, start_sampling
 from edgesparse.agent.sensors import find_sources
 (sampler,) = start_sampling(find_sources(Path(sys.argv[1])))
-print(sampler.rate.period_s, flush=True)
+conditions = ConditionsSampler(LiveConditions().read)
+print("reads", flush=True)
 sys.stdin.read()
+print(1 / sampler.rate.update_s, 1 / sampler.rate.period_s, len(conditions.take()), flush=True)
 """
 
 SLICE_S = 0.5
+MOST = 0.01
 
 
-def main(bundle_path: str = "build/demo/bundle", repetitions: str = "40") -> None:
-    """Print the ratio, its interval, and the share."""
+def main(bundle_path: str = "build/demo/bundle", repetitions: str = "40") -> int:
+    """Print the ratio, its interval, and the share; 1 where they are more than they may be."""
     bundle = read_bundle(Path(bundle_path))
     files = [str(bundle.file(bundle.variant("dense").file)), str(bundle.file(bundle.manifest.inputs))]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -62,7 +68,8 @@ def main(bundle_path: str = "build/demo/bundle", repetitions: str = "40") -> Non
     ):
         trees.jetson_orin_nano(Path(root))
         with subprocess.Popen([sys.executable, "-c", READER, root], **pipes) as reader:  # type: ignore[call-overload]
-            period_s, process = float(reader.stdout.readline()), psutil.Process(reader.pid)
+            reader.stdout.readline()
+            process = psutil.Process(reader.pid)
 
             def latency_ms() -> float:
                 worker.stdin.write(f"{SLICE_S}\n")
@@ -85,15 +92,19 @@ def main(bundle_path: str = "build/demo/bundle", repetitions: str = "40") -> Non
                     reading_s += time.monotonic() - began_s
                     spent_s += after.user + after.system - before.user - before.system
             reader.stdin.close()
+            renewed_hz, read_hz, looks = (float(each) for each in reader.stdout.readline().split())
         worker.stdin.close()
     ratio = stats.compare(beside, alone)
+    share = spent_s / reading_s
     document = {
-        "repetitions": len(alone), "period_s": period_s, "alone_ms": median(alone.values()),
-        "beside_reading_ms": median(beside.values()), "ratio": ratio.value, "interval": ratio.interval,
-        "share_of_a_core": spent_s / reading_s,
+        "repetitions": len(alone), "renewed_hz": renewed_hz, "read_hz": read_hz, "conditions_looks": int(looks),
+        "alone_ms": median(alone.values()), "beside_reading_ms": median(beside.values()), "ratio": ratio.value,
+        "interval": ratio.interval, "share_of_a_core": share,
     }  # fmt: skip
     print(json.dumps(document, indent=2))
+    longer = ratio.interval is not None and ratio.interval[0] > 1 + MOST
+    return int(share > MOST or longer)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

@@ -17,6 +17,13 @@ from edgesparse.agent.examining import examine
 from tests.agent.sensors import trees
 from tests.agent.sensors.trees import write
 
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long the load is watched does not matter here."""
+    monkeypatch.setattr(read_conditions, "__defaults__", (Path("/"), 0.01))
+
+
 JETSON = "NV Power Mode: 15W\n2\n"
 
 
