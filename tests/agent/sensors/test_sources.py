@@ -16,6 +16,7 @@ from edgesparse.agent.sensors import Source, battery, find_sources, hwmon, iio, 
 from edgesparse.agent.sensors.source import BOARD_INPUT, ENERGY, GPU, POWER, RAIL, SOC, WALL
 from edgesparse.agent.sensors.told import main_channels
 from tests.agent.sensors import trees
+from tests.waiting import wait_until
 
 
 def only(found: Any) -> Source:
@@ -377,7 +378,9 @@ def test_a_meter_whose_lines_are_garbage_now_and_then(tmp_path: Path) -> None:
         b"1020,5.0\\n')\n"
         b"out.write(b'9' * 10000 + b'\\n1030,5.0,2600')\nsys.exit(3)\n"
     )
-    *found, (_, end) = lines_of(meter.Meter(f"{sys.executable} {script}"))
+    source = meter.Meter(f"{sys.executable} {script}")
+    wait_until(lambda: bool(source._ended))  # taken in parts, its later lines might come with a lesser delay
+    *found, (_, end) = lines_of(source)
     readings_ = [reading for _, reading in found]
     assert [reading for reading in readings_ if not isinstance(reading, str)] == [2.5, -0.02, 2.6]
     assert all("expected the columns of the heading" in each for each in readings_ if isinstance(each, str))
