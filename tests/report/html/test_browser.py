@@ -53,6 +53,72 @@ def test_axe_finds_nothing(mixed: Written, open_report: Open, theme: str, width:
     assert found.violations_count == 0, found.generate_report()
 
 
+# Contrast as WCAG 2.2 defines it, of every text in charts against the first surface under it; a canvas is asked for its
+# scene. Returns chart, text and contrast.
+CONTRASTS = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgb = (colour) => {
+        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const luminance = (colour) => {
+        const [red, green, blue] = colour.map((part) => part / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const contrast = (fill, opacity, under) => {
+        const alpha = opacity * fill[3] / 255;
+        const seen = luminance(fill.slice(0, 3).map((part, place) => alpha * part + (1 - alpha) * under[place]));
+        const [dark, light] = [seen, luminance(under.slice(0, 3))].sort((one, other) => one - other);
+        return (light + 0.05) / (dark + 0.05);
+    };
+    const surface = (element) => {
+        for (let each = element; each; each = each.parentElement) {
+            const colour = rgb(getComputedStyle(each).backgroundColor);
+            if (colour[3] === 255) return colour;
+        }
+        return [255, 255, 255, 255];
+    };
+    const found = [];
+    for (const chart of document.querySelectorAll(".chart")) {
+        const under = surface(chart), name = chart.dataset.name;
+        for (const text of chart.querySelectorAll("svg text")) {
+            if (!text.textContent.trim()) continue;
+            let opacity = Number(getComputedStyle(text).fillOpacity);
+            for (let each = text; each !== chart; each = each.parentElement) {
+                opacity *= Number(getComputedStyle(each).opacity);
+            }
+            found.push([name, text.textContent, contrast(rgb(getComputedStyle(text).fill), opacity, under)]);
+        }
+        if (!chart.querySelector("canvas")) continue;
+        const walk = (mark) => {
+            for (const item of mark.items ?? []) {
+                if (mark.marktype === "text" && String(item.text ?? "").trim()) {
+                    const opacity = (item.opacity ?? 1) * (item.fillOpacity ?? 1);
+                    found.push([name, String(item.text), contrast(rgb(item.fill), opacity, under)]);
+                }
+                walk(item);
+            }
+        };
+        walk(chart.view.scenegraph().root);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 390)])
+def test_text_in_charts_can_be_read(mixed: Written, open_report: Open, theme: str, width: int) -> None:
+    """Charts are images to axe, which looks at no text in them; for the rest see `test_axe_finds_nothing`."""
+    report = open_report(mixed.path, width, theme)
+    report.wait_for_charts()
+    found = report.page.evaluate(CONTRASTS)
+    drawn = report.page.eval_on_selector_all(".chart[data-drawn]", "all => all.map(each => each.dataset.name)")
+    assert {name for name, _, _ in found} == set(drawn) and len(found) > 200
+    assert [each for each in found if each[2] < 4.5] == []
+    report.page.add_style_tag(content=".chart svg text { fill: #999 !important; opacity: .7; }")
+    assert any(contrast < 4.5 for _, _, contrast in report.page.evaluate(CONTRASTS))
+
+
 def test_paper_has_every_section_open_and_light(one: Written, open_report: Open, tmp_path: Path) -> None:
     report = open_report(one.path, 1400, "dark")
     report.wait_for_charts()
