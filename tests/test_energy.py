@@ -23,7 +23,7 @@ LOADS: dict[str, tuple[Load, float]] = {
     "constant": (lambda t: 0 * t + 3.0, 30.0),
     "ramp": (lambda t: 2 + 0.5 * t, 45.0),
     "square": (lambda t: np.where(t % 2 < 1, 6.0, 2.0), 40.0),
-    "spiky": (lambda t: 2 + 10 * np.exp(-(((t % 1) - 0.5) ** 2) / 0.02), 20 + 100 * 0.250663),
+    "bursts": (lambda t: 2 + 10 * np.exp(-(((t % 1) - 0.5) ** 2) / 0.02), 20 + 100 * 0.250663),
 }
 HERTZ = (10, 50, 100, 1000)
 
@@ -67,6 +67,23 @@ def test_a_counter_gives_the_difference_also_across_wraps(load: str, hertz: int,
     assert found is not None
     assert found.joules == pytest.approx(expected, rel=0.01)
     assert abs(found.joules - expected) <= found.off_by
+
+
+@pytest.mark.parametrize("wraps_at", [None, 17.0])
+@pytest.mark.parametrize("hertz", HERTZ)
+def test_a_counter_misses_no_spike_however_seldom_it_is_read(hertz: int, wraps_at: float | None) -> None:
+    """2 W, and 50 W more for 2 ms in each eighth of a second: far shorter than the time between two readings. 80 times
+    2 ms of 50 W are 8 J of the 28 J of ten seconds."""
+    seconds = stamps(hertz)
+    spikes, since_s = np.divmod(seconds - 0.05, 0.125)
+    count = 20 + 2 * seconds + 50 * (0.002 * spikes + np.minimum(since_s, 0.002))
+    if wraps_at:
+        count = count % wraps_at
+        assert (np.diff(count) < 0).any()
+    found = energy.joules(trace(seconds, count, counter=True, wraps_at=wraps_at, update_s=1 / hertz), WINDOW)
+    assert found is not None
+    assert found.joules == pytest.approx(28, rel=0.01)
+    assert abs(found.joules - 28) <= found.off_by
 
 
 def test_a_counter_that_was_set_back_goes_on_from_where_it_was() -> None:
