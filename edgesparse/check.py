@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from edgesparse import patterns
-from edgesparse.convert.flatbuffer import read_graphs
-from edgesparse.convert.layers import kernels_of, layer_name
+from edgesparse.convert.flatbuffer import DTYPES, read_graphs
+from edgesparse.convert.layers import kernels_of, other_weights, weight_names
 from edgesparse.errors import InputRefused, ModelError, RecipeError
 
 Verdict = Literal["valid", "broken", "does not fit", "not checked"]
@@ -22,18 +22,18 @@ class LayerCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One layer with weights.
 
     Attributes:
-        name, op: of the layer; its operator, or its Keras class.
+        name, op: of the layer, as `sparsify` calls it; its operator, or its Keras class.
         shape: outputs first, as in the file.
-        zeros: their share.
+        zeros: their share; None where the weights are of a type that cannot be read.
         verdict: "valid": the zeros have the pattern; "broken": they do not; "does not fit": the kernel cannot take it;
-            "not checked": a layer of a kind that patterns are not for, or left out.
+            "not checked": a layer of a kind that patterns are not for, of a type that cannot be read, or left out.
         reason: where it is first broken, or why it does not fit or is not checked.
     """
 
     name: str
     op: str
     shape: tuple[int, ...]
-    zeros: float
+    zeros: float | None
     verdict: Verdict
     reason: str
 
@@ -78,7 +78,7 @@ def check(model: str | Path, pattern: str, *, include: Sequence[str] = (".*",), 
         include, exclude: regular expressions over layer names.
 
     Raises:
-        ModelError: no model. RecipeError: no such pattern, or no regular expression.
+        ModelError: no model. RecipeError: no such pattern, no regular expression, or one that matches no layer.
     """
     wanted = patterns.parse_pattern(pattern)
     for each in (*include, *exclude):
@@ -89,11 +89,14 @@ def check(model: str | Path, pattern: str, *, include: Sequence[str] = (".*",), 
     path = Path(model)
     is_file = path.suffix == ".tflite" or (path.is_file() and path.read_bytes()[4:8] == b"TFL3")
     found = [
-        _layer(name, op, kernel, wanted, include, exclude)
-        for name, op, kernel in (_of_file(path) if is_file else _of_keras(str(model)))
+        _layer(*layer, wanted, include, exclude) for layer in (_of_file(path) if is_file else _of_keras(str(model)))
     ]
     if not found:
         raise ModelError(f"{model} has no layer with weights.", hint="Give a model with convolutions or dense layers.")
+    for each in (*include, *exclude):
+        if not any(re.fullmatch(each, layer.name) for layer in found):
+            names = ", ".join(layer.name for layer in found)
+            raise RecipeError(f"{each!r} matches no layer of {model}.", hint=f"Its layers with weights are {names}.")
     verdicts = {layer.verdict for layer in found}
     return Checked(
         model=str(model), pattern=str(wanted), valid="valid" in verdicts and "broken" not in verdicts, layers=found
@@ -101,31 +104,50 @@ def check(model: str | Path, pattern: str, *, include: Sequence[str] = (".*",), 
 
 
 def _layer(
-    name: str, op: str, kernel: Any, pattern: patterns.Pattern, include: Sequence[str], exclude: Sequence[str]
+    name: str,
+    op: str,
+    shape: tuple[int, ...],
+    kernel: Any,
+    pattern: patterns.Pattern,
+    include: Sequence[str],
+    exclude: Sequence[str],
 ) -> LayerCheck:
+    """`kernel` is the type of the weights where they cannot be read."""
     verdict: Verdict = "valid"
     reason = ""
     if op not in _CHECKED:
         verdict, reason = "not checked", f"patterns are not for {op}"
     elif not any(re.fullmatch(each, name) for each in include) or any(re.fullmatch(each, name) for each in exclude):
         verdict, reason = "not checked", "left out"
-    elif misfit := patterns.misfit(kernel.shape, pattern):
+    elif isinstance(kernel, str):
+        verdict, reason = "not checked", f"weights of type {kernel} cannot be read"
+    elif misfit := patterns.misfit(shape, pattern):
         verdict, reason = "does not fit", misfit
     elif violation := patterns.first_violation(kernel, pattern):
         verdict, reason = "broken", violation
-    zeros = 1 - patterns.density(kernel)
-    return LayerCheck(name=name, op=op, shape=kernel.shape, zeros=zeros, verdict=verdict, reason=reason)
+    zeros = None if isinstance(kernel, str) else 1 - patterns.density(kernel)
+    return LayerCheck(name=name, op=op, shape=shape, zeros=zeros, verdict=verdict, reason=reason)
 
 
-def _of_file(path: Path) -> Iterator[tuple[str, str, Any]]:
-    for found, op in kernels_of(read_graphs(path)):
-        tensor = found.tensors[found.constant(op.inputs[1]) or 0]
-        yield layer_name(found, op) or tensor.name or f"tensor {tensor.index}", op.name, found.weights(op.inputs[1])
+_Found = tuple[str, str, tuple[int, ...], Any]
 
 
-def _of_keras(model: str) -> Iterator[tuple[str, str, Any]]:
+def _of_file(path: Path) -> Iterator[_Found]:
+    """Each weight once, whoever reads it; those that are no kernels last."""
+    graphs = read_graphs(path)
+    names, seen = weight_names(graphs), set()
+    held = [(graph, op, graph.tensors[graph.constant(op.inputs[1]) or 0]) for graph, op in kernels_of(graphs)]
+    for graph, op, tensor in (*held, *other_weights(graphs)):
+        if tensor.buffer not in seen:
+            seen.add(tensor.buffer)
+            kernel = graph.weights(tensor.index) if tensor.type in DTYPES else tensor.type
+            yield names[tensor.buffer], op.name, tensor.shape, kernel
+
+
+def _of_keras(model: str) -> Iterator[_Found]:
     from edgesparse.prune.layers import kernel, weighted_layers
     from edgesparse.prune.models import load_model
 
     for name, layer, _ in weighted_layers(load_model(model)):
-        yield name, type(layer).__name__, kernel(layer)
+        weights = kernel(layer)
+        yield name, type(layer).__name__, weights.shape, weights

@@ -223,7 +223,7 @@ def _describe(directory: Path, variant: Exported, data: Any) -> Variant:
         recipe=None if variant.recipe is None else describe(directory, variant.recipe),
         pattern=DENSE if recipe is None else recipe.pattern,
         sparsity=None if recipe is None else recipe.sparsity,
-        density=overall_density(layers),
+        density=overall_density([main, *others]),
         accuracy=measured,
         accuracy_samples=0 if measured is None else len(data.x_test),
         layers=layers,

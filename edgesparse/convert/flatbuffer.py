@@ -126,8 +126,11 @@ class FlatModel:
             raise ModelError(f"{self.source}: tensor {tensor.name} is damaged: {error}.", hint=_COPY_AGAIN) from None
 
     def stored_density(self, index: int) -> float:
-        """The share of non-zeros in a constant, counted without expanding it; 0 of an empty one."""
+        """The share of non-zeros in a constant, counted without expanding it; 0 of an empty one, 1 of one whose type
+        cannot be read (INT4, BFLOAT16, …)."""
         tensor = self.tensors[index]
+        if tensor.type not in DTYPES:
+            return 1.0
         stored = self._buffers[tensor.buffer].view(np.dtype(DTYPES[tensor.type]))
         return float(np.count_nonzero(stored) / max(math.prod(tensor.shape), 1))
 

@@ -115,7 +115,7 @@ def form_of(name: str, stored: Stored | None, kernel: Array) -> Form:
 def _kernel(bundle: Bundle, variant: Variant, layer: str) -> tuple[Array, Layer]:
     """The layer's kernel, expanded, and what the manifest says of it."""
     found = read_model(bundle.file(variant.file))
-    for op, described in zip(kernel_operators(found), variant.layers, strict=True):
+    for op, described in zip(kernel_operators(found), variant.layers, strict=False):  # weights of others come last
         if layer_name(found, op) == layer:
             return found.weights(op.inputs[1]), described
     raise BundleError(f"{variant.file.path} has no layer {layer}.", hint="Convert it again.")

@@ -45,11 +45,12 @@ def choose(model: Any, recipe: Recipe) -> list[Choice]:
     choices: list[Choice] = []
     weighted = list(weighted_layers(model))
     recipe.check_layers([name for name, _, _ in weighted])
+    last = _last_layers(model.outputs)[0] if isinstance(pattern, patterns.Filter) else set()
     for name, layer, calls in weighted:
         kind = type(layer).__name__
         shape = kernel(layer).shape
         reason = _reason(name, layer, calls, shape, pattern, recipe, is_first=not choices)
-        if not reason and isinstance(pattern, patterns.Filter) and layer is weighted[-1][1]:
+        if not reason and id(layer) in last:
             reason = "left as the last layer: its outputs are the classes"
         engine = "edgesparse" if recipe.scope == "global" else engine_for(kind, shape, pattern)
         choices.append(Choice(name, kind, shape, reason, "" if reason else engine))
@@ -73,8 +74,37 @@ def weighted_layers(model: Any, prefix: str = "", calls: int = 1) -> Iterator[tu
         layer_calls = calls * times_called.get(layer.name, 1)
         if isinstance(layer, keras.Model):
             yield from weighted_layers(layer, f"{prefix}{layer.name}/", layer_calls)
-        elif any(len(weight.shape) >= 2 for weight in layer.weights):
+        elif _is_weighted(layer):
             yield prefix + layer.name, layer, layer_calls
+
+
+def _last_layers(outputs: Any) -> tuple[set[int], bool]:
+    """The layers, by `id`, whose outputs reach one of these tensors with no weights in between that mix them; and
+    whether an input of the model does."""
+    from edgesparse.prune.legacy_keras import keras
+
+    found: set[int] = set()
+    seen: set[tuple[int, int, int]] = set()
+    reaches_input, to_see = False, list(outputs)
+    while to_see:
+        layer, node, place = to_see.pop()._keras_history
+        if (id(layer), node, place) in seen:
+            continue
+        seen.add((id(layer), node, place))
+        passes = True
+        if isinstance(layer, keras.Model):
+            inner, passes = _last_layers([layer.outputs[place]])
+            found |= inner
+        elif _is_weighted(layer):
+            found.add(id(layer))
+            passes = type(layer) is keras.layers.DepthwiseConv2D  # a channel of which is one of what it reads
+        reaches_input |= isinstance(layer, keras.layers.InputLayer)
+        to_see += layer._inbound_nodes[node].keras_inputs if passes else []
+    return found, reaches_input
+
+
+def _is_weighted(layer: Any) -> bool:
+    return any(len(weight.shape) >= 2 for weight in layer.weights)
 
 
 def kernel(layer: Any) -> np.ndarray[Any, Any]:

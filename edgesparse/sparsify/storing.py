@@ -22,8 +22,9 @@ import numpy as np
 
 from edgesparse.convert.encodings import Array, Level, Sparsity, encode, encoded_bytes
 from edgesparse.convert.flatbuffer import FlatModel, Operator, schema
+from edgesparse.convert.layers import SPARSE_SUFFIX, readers
 from edgesparse.patterns import Block, Pattern
-from edgesparse.sparsify.weights import Weight, readers
+from edgesparse.sparsify.weights import Weight
 
 # What the tables of one more tensor, operator and their metadata take in a file.
 TABLE_BYTES = 512
@@ -133,7 +134,7 @@ class Rewriter:
                     self._set_code(number, op.index, schema().BuiltinOperator.FULLY_CONNECTED, DIRECT_VERSION)
                 tensor.sparsity = _described(sparsity)
             else:
-                self._densify(number, index, _described(sparsity), weight.name, before=consumers[0].index)
+                self._densify(number, index, _described(sparsity), before=consumers[0].index)
 
     def store_dense(self, number: int, index: int) -> None:
         """Store a tensor that is stored sparsely dense, and take away the DENSIFY behind it."""
@@ -163,12 +164,13 @@ class Rewriter:
             graph.operators = kept
         return self.model
 
-    def _densify(self, number: int, index: int, sparsity: Any, name: str, *, before: int) -> None:
+    def _densify(self, number: int, index: int, sparsity: Any, *, before: int) -> None:
         """The readers of a tensor go on reading it; it is now made of a new one, which is stored."""
         graph = self.model.subgraphs[number]
         dense = graph.tensors[index]
         stored = copy.copy(dense)
-        stored.sparsity, stored.name = sparsity, f"{name}/sparse"
+        stored.sparsity = sparsity
+        stored.name = f"{self._graphs[number].tensors[index].name}{SPARSE_SUFFIX}"
         graph.tensors.append(stored)
         dense.buffer = self._empty_buffer()
         op = schema().OperatorT()

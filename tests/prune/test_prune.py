@@ -256,6 +256,21 @@ def test_filter_pruning_never_takes_a_class_away(model: Any) -> None:
     assert any(choice.pruned for choice in choices)
 
 
+def test_filter_pruning_takes_no_output_of_any_head_away() -> None:
+    from edgesparse.prune.legacy_keras import keras
+
+    layers = keras.layers
+    entry = keras.Input((8, 8, 8))
+    trunk = layers.Conv2D(16, 3, name="trunk")(layers.Conv2D(16, 3, name="first")(entry))
+    head = keras.Sequential([keras.Input((6, 6, 16)), layers.Conv2D(12, 1, name="points"), layers.ReLU()], name="head")
+    spread = layers.DepthwiseConv2D(3, name="spread")(layers.Conv2D(12, 1, name="mixed")(trunk))
+    model = keras.Model(entry, [layers.Softmax()(layers.Conv2D(8, 1, name="boxes")(trunk)), head(trunk), spread])
+    choices = {choice.name: choice.reason for choice in choose(model, recipe("filter", 0.5, first_layer=True))
+               if not choice.reason.startswith("DepthwiseConv2D")}  # fmt: skip
+    last = "left as the last layer: its outputs are the classes"
+    assert choices == {"first": "", "trunk": "", "mixed": last, "boxes": last, "head/points": last}
+
+
 def test_layers_get_the_sparsities_of_their_own(model: Any, data: Data) -> None:
     """Whether TF-MOT chooses the zeros or edgesparse does: their schedules end apart."""
     asked = recipe("block 4x1", None, layers={"spatial": 0.25, "hidden": 0.75, "point": 0.0})

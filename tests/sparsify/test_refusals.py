@@ -49,7 +49,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], Recipe, str]] = {
     "weights that are not finite": (not_finite, make_recipe("unstructured", 0.8), "Expected finite weights"),
     "nothing to prune": (only_depthwise, make_recipe("16x1", 0.8), "prunes no layer .*DEPTHWISE_CONV_2D is left dense"),
     "no layer fits": (files.network, make_recipe("block 128x1", 0.8), "prunes no layer .*needs 128 outputs"),
-    "nothing included": (files.network, make_recipe("16x1", 0.8, include=("none",)), "no expression of include"),
+    "nothing included": (files.network, make_recipe("16x1", 0.8, include=("none",)), "'none' matches no layer"),
     "a recipe that quantises": (
         files.network,
         Recipe(name="r", pattern="unstructured", sparsity=0.8, quantize=Quantize(kind="int8")),

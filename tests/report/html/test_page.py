@@ -122,12 +122,13 @@ def tiny_bundle(tiny_files: TinyFiles, tmp_path: Path) -> Bundle:
         (directory / name).write_bytes(tiny_files[key])
     variants = []
     for name, pattern, twin in (("dense", "dense", None), ("sparse", "unstructured", "dense.tflite")):
-        layers = describe_layers(read_model(directory / f"{name}.tflite"), {}, {})
+        file = read_model(directory / f"{name}.tflite")
+        layers = describe_layers(file, {}, {})
         variants.append(
             Variant(
                 name=name, file=describe(directory, f"{name}.tflite"), twin=describe(directory, twin) if twin else None,
                 golden=describe(directory, "golden.npz"), recipe=None, pattern=pattern,
-                sparsity=0.8 if twin else None, density=overall_density(layers), accuracy=None, accuracy_samples=0,
+                sparsity=0.8 if twin else None, density=overall_density([file]), accuracy=None, accuracy_samples=0,
                 layers=layers, host_parity=[],
             )
         )  # fmt: skip
