@@ -234,7 +234,9 @@ class Place:
         """The run.json of every run that is whole there, and what the file system tells of it."""
         with self._reached("read"):
             self._fs.invalidate_cache()
-            found: dict[str, dict[str, Any]] = self._fs.find(self._root, maxdepth=2, detail=True)
+            # An object store lists all of its names in few requests, those of each directory in one for each.
+            depth = None if self._has_buckets else 2
+            found: dict[str, dict[str, Any]] = self._fs.find(self._root, maxdepth=depth, detail=True)
             if not found:
                 self._require_bucket()
         inner = {path: path.removeprefix("/").removeprefix(self._root.strip("/")).strip("/") for path in found}
@@ -244,11 +246,15 @@ class Place:
             if inner[path].count("/") == 1 and inner[path].endswith(f"/{RUN}") and not inner[path].startswith(".")
         }
 
+    @property
+    def _has_buckets(self) -> bool:
+        return hasattr(self._fs, "split_path")
+
     def _require_bucket(self) -> None:
         """An object store may list what is in a bucket that does not exist: nothing. A directory is made when a run is
         put there, a bucket is not."""
         bucket = self._root.strip("/").split("/")[0]
-        if hasattr(self._fs, "split_path") and not self._fs.exists(bucket):
+        if self._has_buckets and not self._fs.exists(bucket):
             raise FileNotFoundError(f"there is no bucket {bucket}")
 
     def _put(self, path: Path, run: str, names: list[str]) -> None:

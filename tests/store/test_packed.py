@@ -17,11 +17,14 @@ from edgesparse import store
 from edgesparse.errors import MeasurementError, UsageError
 from edgesparse.report.summary import summarise
 from edgesparse.store import FOUND, JOURNAL, Record, RunRecord
+from edgesparse.store.asking import ask
+from edgesparse.store.catalogue import entry_of
 from edgesparse.store.packed import decode, join, split
 from edgesparse.store.paths import PART
 from tests.report.runs import fill, make_run
 
-VERSION_1 = Path(__file__).parents[1] / "data" / "runs" / "version-1"
+RUNS = Path(__file__).parents[1] / "data" / "runs"
+VERSION_1, VERSION_2 = RUNS / "version-1", RUNS / "version-2"
 TABLES = ("samples.parquet", "sensors.parquet", "conditions.parquet")
 
 
@@ -86,6 +89,30 @@ def test_a_run_of_version_1_is_read_and_packed(old: Path) -> None:
     assert tables["sensors"]["value"].to_pylist() == [w for each in readings for w in each["values"]["simulated"]]
     looks = sum(len(each["readings"]) for each in lines if each["type"] == "conditions_during")
     assert tables["conditions"]["when"].to_pylist() == ["before", *["during"] * looks, "after"]
+
+
+@pytest.mark.parametrize("place", ["in the store", "by its directory"])
+def test_a_run_that_was_packed_as_version_2_is_read_whole(place: str) -> None:
+    """The run that `old` is, as the first version of this form packed it: what every later one has to read."""
+    path = VERSION_2
+    if place == "in the store":
+        path = Path(shutil.copytree(VERSION_2, store.runs_dir() / "20261128-221040-local-82be"))
+    lines = [json.loads(line) for line in (VERSION_1 / JOURNAL).read_text().splitlines()]
+    record = RunRecord.load(path)
+    assert (record.about["version"], record.packed, record.finished, record.last_seq) == (2, True, True, len(lines))
+    assert json.dumps(record.records()) == json.dumps(lines)
+    expected = split(record.id, lines)[2]
+    for name, table in record.tables().items():
+        assert table.column_names == expected[name].column_names and table.to_pylist() == expected[name].to_pylist()
+    assert record.manifest == RunRecord.load(VERSION_1).manifest
+    assert summarise(record) == summarise(RunRecord.load(VERSION_1))
+    assert (entry_of(record).status, entry_of(record).samples) == ("finished", 144)
+    assert sorted(each.name for each in path.iterdir()) == sorted([*TABLES, FOUND, "manifest.json", "run.json"])
+    if place == "in the store":
+        for view in ("samples", "sensors", "conditions"):
+            answer = ask(f"SELECT count(*) FROM {view}")
+            assert (answer.rows, answer.left_out) == ([(len(expected[view]),)], {})
+        assert {row for row in ask("SELECT status, count FROM cells").rows} == {("ok", 36)}
 
 
 def test_a_run_of_a_newer_version_is_refused_by_name(run: RunRecord) -> None:

@@ -344,6 +344,9 @@ def test_a_bucket_that_does_not_exist_is_no_store_without_runs(monkeypatch: pyte
         list_runs()
     BucketFileSystem().mkdir("/mine")
     assert list_runs() == [] == entries(), "nothing was put there yet"
+    for path in ("run/run.json", "run/layers/run.json"):
+        BucketFileSystem().pipe_file(f"/mine/runs/{path}", b"{}")
+    assert list_runs() == ["run"]
 
 
 def test_what_is_not_installed_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
