@@ -74,7 +74,8 @@ class Model:
             self.interpreter.set_tensor(detail["index"], quantised.as_input(array, detail))
 
     def run_all(self, samples: list[Any], limit_s: float | None = None, *, first_ran: bool = False) -> list[Any]:
-        """Outputs for every sample: one array per output, samples along axis 0.
+        """Outputs for every sample: one array per output, samples along axis 0. Samples end before the first one whose
+        outputs have another shape, where that depends on the data.
 
         Args:
             samples: one array per input.
@@ -91,7 +92,10 @@ class Model:
             if number or not first_ran:
                 self.set_inputs([array[number] for array in samples])
                 self.interpreter.invoke()
-            outputs.append([self.interpreter.get_tensor(index) for index in self.outputs])
+            found = [self.interpreter.get_tensor(index) for index in self.outputs]
+            if outputs and [each.shape for each in found] != [each.shape for each in outputs[0]]:
+                break
+            outputs.append(found)
         return [np.stack(each) for each in zip(*outputs)]
 
     def verdict(

@@ -95,7 +95,8 @@ def golden_outputs(file: Path, samples: list[Array], backend: str = REFERENCE_BA
 
 
 def accuracy(file: Path, inputs: Array, labels: Array) -> float | None:
-    """The share of samples whose largest output is at their label; None for a model that is no classifier.
+    """The share of samples whose largest output is at their label; None for a model that is no classifier, such as one
+    whose outputs have another shape for other data.
 
     Every sample goes through the file as a board would run it, one by one under XNNPACK.
 
@@ -111,6 +112,8 @@ def accuracy(file: Path, inputs: Array, labels: Array) -> float | None:
     if len(outputs) != 1 or classes < 2 or truth is None:
         return None
     (scores,) = model.run_all([as_input(inputs, model.interpreter.get_input_details())])
+    if scores.size != len(truth) * classes:
+        return None
     return float(np.mean(scores.reshape(len(truth), classes).argmax(axis=1) == truth))
 
 
