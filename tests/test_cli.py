@@ -167,10 +167,14 @@ def test_no_run_yet_and_no_such_run() -> None:
     refused(cli("report", "20200101-000000-x-0000"), 2, "no run")
 
 
-def test_no_agent_to_ask() -> None:
-    done = cli("agent", "status")
-    assert done.returncode == 4
-    assert "no agent listens" in done.stderr
+def test_no_agent_to_ask(tmp_path: Path) -> None:
+    asked = cli("agent", "status")
+    assert (asked.returncode, "no agent runs on local" in asked.stdout) == (0, True)
+    assert json.loads(cli("agent", "status", "--json").stdout) == {"state": "not running"}
+    stopped = cli("agent", "stop")
+    assert (stopped.returncode, "no agent runs on local" in stopped.stderr) == (0, True)
+    refused(cli("agent", "logs"), 4, "no log of an agent", "edgesparse agent start")
+    assert not (tmp_path / "board").exists(), "nothing was put there to ask"
 
 
 @pytest.mark.parametrize(("after", "left"), [("epoch 1/", [".out.tuning.checkpoint.npz"]), ("loading", [])])

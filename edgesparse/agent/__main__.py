@@ -3,6 +3,7 @@
 start      make sure that this agent's daemon runs
 install    make it a service of the user's systemd
 upgrade    as start, and remove the agents of other versions
+stop       end the daemon, of whatever version; with --force also while it measures
 uninstall  end it and remove it; with --purge also what was put here for it
 daemon     be the daemon (what `start` starts in the background)
 connect    join stdin and stdout to the daemon's socket
@@ -11,7 +12,7 @@ worker     be a worker (what the daemon starts)
 sensors    read the power sensors; with --watch once a second until stdin ends
 examine    say what would spoil a measurement
 
-start, install, upgrade, uninstall, sensors and examine print one JSON object a line.
+start, install, upgrade, stop, uninstall, sensors and examine print one JSON object a line.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "command",
-        choices=["start", "install", "upgrade", "uninstall", "daemon", "connect", "missing", "worker", "sensors",
-                 "examine"],
+        choices=["start", "install", "upgrade", "stop", "uninstall", "daemon", "connect", "missing", "worker",
+                 "sensors", "examine"],
     )  # fmt: skip
     parser.add_argument("--parent", type=int, default=None, help="with worker: the process to end with")
     parser.add_argument("--watch", action="store_true", help="with sensors")
     parser.add_argument("--meter", default="", help="with sensors: a command that prints readings")
     parser.add_argument("--meter-scope", default="wall", help="with sensors: what the meter is put before")
     parser.add_argument("--home", type=Path, default=Path("~/.edgesparse"))
+    parser.add_argument("--force", action="store_true", help="with stop")
     parser.add_argument("--purge", action="store_true", help="with uninstall")
     parser.add_argument(
         "--idle-exit", type=float, default=None, help="seconds without work after which the daemon ends"
@@ -88,6 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
         state = control.install()
     elif options.command == "upgrade":
         state = control.upgrade(options.idle_exit)
+    elif options.command == "stop":
+        state = control.stop(force=options.force)
     else:
         state = control.uninstall(purge=options.purge)
     print(json.dumps(state))

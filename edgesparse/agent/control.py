@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -65,12 +66,8 @@ class Control:
         """
         BoardStore(self.home).sweep()
         hello = self._hello()
-        if hello is None and (silent := self._listening()):
-            return {
-                "state": "failed",
-                "message": f"the agent that runs there, process {silent}, does not answer within {HELLO_S:g} s; if it "
-                f"stays so, end it there: kill -9 {silent}",
-            }
+        if hello is None and (silence := self._silence()):
+            return {"state": "failed", "message": silence}
         if hello is not None:
             mine = (self.sha256, sys.executable, self.pythonpath, self.runtime)
             if tuple(hello.get(key) for key in ("sha256", "python", "pythonpath", "runtime")) == mine:
@@ -118,6 +115,23 @@ class Control:
                     path.unlink()
                     removed += 1
         return {**state, "removed": removed}
+
+    def stop(self, *, force: bool) -> State:
+        """End the daemon, of whatever version and protocol.
+
+        Args:
+            force: also while it measures; that run is cancelled.
+
+        Returns:
+            `state`: "stopped", "absent" (none ran), "busy" (it measures) or "failed" (it does not answer), and
+            `message`.
+        """
+        if self._ended():
+            return {"state": "absent", "message": ""}
+        if self._hello() is None and (silence := self._silence()):
+            return {"state": "failed", "message": silence}
+        refusal = self._stop_other(force=force)
+        return {"state": "busy" if refusal else "stopped", "message": refusal}
 
     def uninstall(self, *, purge: bool) -> State:
         """End the daemon and remove the agent: unit, programs, socket, log, and its lock where no other user's agent
@@ -223,16 +237,19 @@ class Control:
             except (wire.WireError, OSError):  # it is just ending, or no agent at all
                 return None
 
-    def _listening(self) -> int | None:
-        """The process that holds the socket, if one does."""
+    def _silence(self) -> str:
+        """What to do about an agent that holds the socket and has not said hello; "" where none holds it."""
         connection = dial(self.home)
         if connection is None:
-            return None
+            return ""
         with connection:
             pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return int(pid)
+        return (
+            f"the agent that runs there, process {pid}, does not answer within {HELLO_S:g} s; if it stays so, end it "
+            f"there: kill -9 {pid}"
+        )
 
-    def _stop_other(self) -> str:
+    def _stop_other(self, *, force: bool = False) -> str:
         """Ask the daemon that runs to end and wait until it has; "" then, else why it does not."""
         connection = dial(self.home)
         if connection is None:
@@ -242,7 +259,7 @@ class Control:
             try:
                 other = wire.decode(lines.readline(wire.MAX_LINE_BYTES))
                 connection.sendall(wire.encode({**wire.hello(__version__), "protocol": other.get("protocol")}))
-                connection.sendall(wire.encode({"type": "stop", "force": False}))
+                connection.sendall(wire.encode({"type": "stop", "force": force}))
                 answer = wire.decode(lines.readline(wire.MAX_LINE_BYTES))
             except (wire.WireError, OSError) as error:
                 return f"the agent that runs does not answer ({error})"
@@ -250,12 +267,25 @@ class Control:
                 return str(answer.get("message"))
         deadline = time.monotonic() + START_DEADLINE_S
         while time.monotonic() < deadline:
-            connection = dial(self.home)
-            if connection is None:
+            if self._ended():
                 return ""
-            connection.close()
             time.sleep(0.05)
         return "the other agent does not end"
+
+    def _ended(self) -> bool:
+        """Whether no daemon listens, and none that has ceased to still ends its runs."""
+        connection = dial(self.home)
+        if connection is not None:
+            connection.close()
+            return False
+        try:
+            with (self.home / LOCK).open("r+b") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except BlockingIOError:
+            return False
+        return True
 
 
 def _bytes_of(path: Path) -> int:

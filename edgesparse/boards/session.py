@@ -6,6 +6,7 @@ Each step asks first what is there already, so that doing all of it again moves 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import tempfile
@@ -17,6 +18,8 @@ from typing import Any
 import stamina
 
 from edgesparse import wire
+from edgesparse.agent import dialling
+from edgesparse.agent.store import LOG
 from edgesparse.boards.agent_link import AgentLink
 from edgesparse.boards.inventory import Board
 from edgesparse.boards.provision import (
@@ -40,6 +43,10 @@ stamina.instrumentation.set_on_retry_hooks([])  # retries are told through `prog
 CONTROL_S = 300.0
 RECONNECT_S = 120.0
 PUSH_ATTEMPTS = 3
+LOOK_S = 60.0
+
+# Argument: the board's store. Ends with 1 where no agent listens.
+_LISTENS = inspect.getsource(dialling) + "import sys; sys.exit(dial(Path(sys.argv[1])) is None)"
 
 Progress = Callable[[str], None]
 
@@ -192,7 +199,7 @@ class BoardSession:
         self.control("start")
 
     def control(self, command: str, *arguments: str) -> dict[str, Any]:
-        """Have the agent's own program on the board do something: start, install, upgrade, uninstall.
+        """Have the agent's own program on the board do something: start, install, upgrade, stop, uninstall.
 
         Returns:
             What it says: `state` and what belongs to the command.
@@ -218,7 +225,7 @@ class BoardSession:
         words = self._agent_command(command, "--home", self.home, *arguments)
         if self.board.type.agent.idle_exit_s is not None:
             words += ["--idle-exit", str(self.board.type.agent.idle_exit_s)]
-        if command != "uninstall":  # for which no runtime is put there first
+        if command not in ("stop", "uninstall"):  # for which no runtime is put there first
             runtime = self.runtime
             named = f"EDGESPARSE_RUNTIME={runtime.name} {runtime.version}"
             words = ["env", f"PYTHONPATH={os.pathsep.join(runtime.pythonpath)}", named, *words]
@@ -234,6 +241,29 @@ class BoardSession:
             f"The agent on {self.board.name} did not start: {self.python.path} said {said[0]!r}.",
             hint=f"Look at its log: edgesparse agent logs --board {self.board.name}",
         )
+
+    def agent_runs(self) -> bool:
+        """Whether an agent of any version listens there; nothing is put there for that."""
+        done = self.transport.run([self.python.path, "-c", _LISTENS, self.home], timeout_s=LOOK_S)
+        if done.returncode not in (0, 1):
+            said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+            raise BoardError(f"{self.board.name} does not tell whether an agent runs there, it said {said!r}.")
+        return done.returncode == 0
+
+    def agent_log(self, lines: int) -> list[str]:
+        """The last lines of the agent's log, whether an agent runs or not.
+
+        Raises:
+            BoardError: there is no log.
+        """
+        path = f"{self.home}/{LOG}"
+        done = self.transport.run(["tail", "-n", str(lines), path], timeout_s=LOOK_S)
+        if done.returncode:
+            raise BoardError(
+                f"{self.board.name} has no log of an agent: there is no {path}.",
+                hint=f"Start one: edgesparse agent start --board {self.board.name}",
+            )
+        return done.stdout.decode(errors="replace").splitlines()
 
     def open_agent(self, command: str, *arguments: str) -> Stream:
         """Run a command of the agent's program on the board that talks on its stdout until it ends."""

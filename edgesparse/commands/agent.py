@@ -124,8 +124,16 @@ def agent_status(board: BoardName = "local", host: Host = None, as_json: AsJson 
     from edgesparse import console
     from edgesparse.report.tables import agent_table
 
-    status = _ask_agent(board, host, {"type": "status"})
-    console.print_json(status) if as_json else console.data.print(agent_table(status))
+    with _session(board, host, quiet=True) as session:
+        status: dict[str, Any] | None = None
+        if session.agent_runs():
+            session.push_agent()
+            with session.link() as link:
+                status = link.ask({"type": "status"})
+    if as_json:
+        console.print_json(status or {"state": "not running"})
+    else:
+        console.data.print(agent_table(status) if status else f"no agent runs on {board}; a deploy starts it")
 
 
 @app.command("logs")
@@ -134,9 +142,10 @@ def agent_logs(
     host: Host = None,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 50,
 ) -> None:
-    """The last lines of the agent's log."""
-    for line in _ask_agent(board, host, {"type": "logs", "lines": lines})["lines"]:
-        print(line)
+    """The last lines of the agent's log, also of one that has ended."""
+    with _session(board, host, quiet=True) as session:
+        for line in session.agent_log(lines):
+            print(line)
 
 
 @app.command("stop")
@@ -145,28 +154,22 @@ def agent_stop(
     host: Host = None,
     force: Annotated[bool, typer.Option("--force", help="Even while it measures; that run is cancelled.")] = False,
 ) -> None:
-    """End the agent on the board."""
+    """End the agent on the board, also one of another version."""
     from edgesparse import console
 
-    _ask_agent(board, host, {"type": "stop", "force": force})
-    console.say(f"the agent on {board} ends")
+    with _session(board, host) as session:
+        ran = session.agent_runs() and session.control("stop", *(["--force"] if force else []))["state"] == "stopped"
+    console.say(f"the agent on {board} has ended" if ran else f"no agent runs on {board}")
 
 
 @contextmanager
-def _session(board: str, host: str | None, accept_new_host_key: bool = False) -> Iterator[BoardSession]:
+def _session(
+    board: str, host: str | None, accept_new_host_key: bool = False, *, quiet: bool = False
+) -> Iterator[BoardSession]:
     from edgesparse import console
     from edgesparse.boards.inventory import resolve
     from edgesparse.boards.session import BoardSession
 
-    with BoardSession(resolve(board, host=host), reach(accept_new_host_key), console.say) as session:
+    progress = (lambda text: None) if quiet else console.say
+    with BoardSession(resolve(board, host=host), reach(accept_new_host_key), progress) as session:
         yield session
-
-
-def _ask_agent(board: str, host: str | None, message: dict[str, Any]) -> dict[str, Any]:
-    from edgesparse.boards.inventory import resolve
-    from edgesparse.boards.session import BoardSession
-
-    with BoardSession(resolve(board, host=host), reach(accept_new_host_key=False)) as session:
-        session.push_agent()
-        with session.link() as link:
-            return link.ask(message)

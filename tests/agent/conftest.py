@@ -83,7 +83,11 @@ class Agent:
         return name
 
     def start(self, *arguments: str, pythonpath: str = "") -> dict[str, Any]:
-        command = [self.python, str(self.zipapp), "start", "--home", str(self.home), *arguments]
+        return self.control("start", *arguments, pythonpath=pythonpath)
+
+    def control(self, *arguments: str, pythonpath: str = "") -> dict[str, Any]:
+        """Have the agent's own program do something beside the daemon."""
+        command = [self.python, str(self.zipapp), *arguments, "--home", str(self.home)]
         done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": pythonpath})
         return dict(json.loads(done.stdout))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import io
 import os
 import signal
@@ -311,6 +312,19 @@ def test_starting_twice_keeps_the_daemon_and_stop_ends_it(agent: Agent) -> None:
     assert agent.connect().ask({"type": "stop", "force": False})["type"] == "stopping"
     assert psutil.wait_procs([psutil.Process(pid)], timeout=60)[1] == []
     assert not (agent.home / "agent.sock").exists()
+
+
+def test_control_stops_an_agent_and_waits_for_its_end(agent: Agent) -> None:
+    client = agent.connect()
+    agent.submit(client, max_rounds=1000, min_rounds=1000, owner="ada@lab")
+    process = psutil.Process(client.hello["pid"])
+    busy = agent.control("stop")
+    assert (busy["state"], "ada@lab" in busy["message"]) == ("busy", True)
+    assert agent.control("stop", "--force") == {"state": "stopped", "message": ""}
+    with (agent.home / "agent.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while it still ends its runs
+    assert psutil.wait_procs([process], timeout=60)[1] == []
+    assert agent.control("stop") == {"state": "absent", "message": ""}
 
 
 def test_a_busy_agent_is_neither_stopped_nor_replaced(agent: Agent) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -198,8 +199,14 @@ def test_agents_and_hosts_of_other_versions(bundle: Bundle, board: Board, sshd: 
             session.push_agent()
             with pytest.raises(BoardError, match=f"speaks protocol {protocol}, this end speaks") as caught:
                 session.link()
-            assert "agent stop" in (caught.value.hint or "")
         assert_usable(bundle, board)  # the idle one was replaced
+        start_repacked(sshd, protocol)
+        assert "this end speaks" in edgesparse("agent", "status", "--board", board.name, code=4)
+        hint = re.search(r"edgesparse (agent stop --board \S+),", caught.value.hint or "")
+        assert hint, caught.value.hint
+        assert "has ended" in edgesparse(*hint[1].split())
+        assert dial(sshd.board_home) is None
+        assert "agent ends" in edgesparse("agent", "logs", "--board", board.name)
     tell("agent of another version", "an older and a newer one on the board, idle",
          "named with both versions, replaced at the next deploy", 0)  # fmt: skip
 
@@ -211,17 +218,10 @@ def test_an_agent_of_another_version_that_measures(bundle: Bundle, board: Board,
     for protocol in (1, 99):
         run = f"{ran}-{protocol}"
         start_repacked(sshd, protocol)
-        connection = dial(sshd.board_home)
-        assert connection is not None
-        with connection, connection.makefile("rwb") as stream:
-            assert json.loads(stream.readline())["protocol"] == protocol
-            submit = {"type": "submit", "spec": {**spec, "run": run, "max_rounds": 6, "min_rounds": 6}}
-            for message in ({**wire.hello("0"), "protocol": protocol}, submit):
-                stream.write(wire.encode(message))
-            stream.flush()
-            assert json.loads(stream.readline())["type"] == "accepted"
-            with pytest.raises(AgentBusy, match=f"measuring run {run} of .*, under another agent"):
-                deploy(bundle, board, backends=BACKENDS)
+        with_a_run(sshd, protocol, {**spec, "run": run, "max_rounds": 6, "min_rounds": 6})
+        with pytest.raises(AgentBusy, match=f"measuring run {run} of .*, under another agent"):
+            deploy(bundle, board, backends=BACKENDS)
+        assert f"measuring run {run}" in edgesparse("agent", "stop", "--board", board.name, code=4)
         journal = sshd.board_home / "runs" / run / "journal.jsonl"
         wait_until(lambda journal=journal: (last_record(journal) or {}).get("type") == "finished", 120)  # type: ignore[misc]
         assert (last_record(journal) or {})["status"] == "finished"
@@ -229,8 +229,31 @@ def test_an_agent_of_another_version_that_measures(bundle: Bundle, board: Board,
         assert samples(there) == CELLS * 6 * 15
         assert_usable(bundle, board)
         assert journal.is_file(), "what it measured stays"
+        start_repacked(sshd, protocol)
+        with_a_run(sshd, protocol, {**spec, "run": f"{run}-again", "max_rounds": 1000, "min_rounds": 1000})
+        assert "has ended" in edgesparse("agent", "stop", "--force", "--board", board.name)
+        assert (last_record(journal.parents[1] / f"{run}-again" / "journal.jsonl") or {})["status"] == "cancelled"
     tell("agent of another version, in a run", "an older and a newer one that measure, then a deploy",
          "refused until the run has ended whole; then replaced", 0)  # fmt: skip
+
+
+def edgesparse(*words: str, code: int = 0) -> str:
+    """Run the command line; returns all that it said."""
+    done = subprocess.run([sys.executable, "-m", "edgesparse.cli", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def with_a_run(sshd: Sshd, protocol: int, spec: dict[str, Any]) -> None:
+    """Submit a run to an agent there of another protocol, and hang up."""
+    connection = dial(sshd.board_home)
+    assert connection is not None
+    with connection, connection.makefile("rwb") as stream:
+        assert json.loads(stream.readline())["protocol"] == protocol
+        for message in ({**wire.hello("0"), "protocol": protocol}, {"type": "submit", "spec": spec}):
+            stream.write(wire.encode(message))
+        stream.flush()
+        assert json.loads(stream.readline())["type"] == "accepted"
 
 
 def start_repacked(sshd: Sshd, protocol: int) -> None:
@@ -247,7 +270,6 @@ def repacked(data: bytes, protocol: int) -> tuple[bytes, str]:
     """The agent's program with another protocol, and its SHA-256."""
     import hashlib
     import io
-    import re
     import zipfile
 
     buffer = io.BytesIO()
