@@ -11,6 +11,7 @@ import typer
 
 from edgesparse.commands.options import AsJson, print_run
 from edgesparse.errors import UsageError
+from edgesparse.files import write_whole
 
 if TYPE_CHECKING:
     from edgesparse.report.comparing import RunsCompared, Verdict
@@ -133,7 +134,7 @@ def compare_two(
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_whole(path, text.encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.", hint="Give another file.") from None
 

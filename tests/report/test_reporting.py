@@ -28,6 +28,13 @@ def report(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["report", *arguments])
 
 
+def half(path: Path, data: object) -> None:
+    """A disk that is full after half of a file."""
+    with path.open("wb") as file:
+        file.write(b"half")
+    raise OSError(28, "No space left on device")
+
+
 def refused(result: Result) -> EdgesparseError:
     """What `main` would print, and exit with."""
     assert isinstance(result.exception, EdgesparseError), result.output
@@ -78,6 +85,12 @@ def test_a_pull_request_and_a_ci_server_get_theirs(pair: tuple[Run, Run], tmp_pa
     assert result.stdout.startswith("❌ **Worse than allowed: block-4x1-80/xnnpack/1 slower")
     root = ElementTree.parse(junit).getroot()
     assert root[0].attrib["failures"] == "1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        patch.setattr(Path, "write_text", half)
+        full = report("--compare", *ids, "--junit", str(junit))
+    assert "cannot be written: No space left" in refused(full).message
+    assert list(junit.parent.iterdir()) == [junit] and ElementTree.parse(junit).getroot().attrib == root.attrib
     nowhere = report("--compare", *ids, "--junit", str(tmp_path))
     assert refused(nowhere).exit_code == 2
 
