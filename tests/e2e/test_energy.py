@@ -101,14 +101,17 @@ def test_an_external_meter(bundle: Bundle, board: Board, tmp_path: Path, monkeyp
 
 def test_variants_held_against_themselves(bundle: Bundle, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    run = bench(bundle, board, backends=["builtin"], rounds=(6, 6), samples=20, aa=True)
-    comparison = run.comparison()
+    for _ in range(2):  # by chance alone, up to one run in twenty finds a difference
+        run = bench(bundle, board, backends=["builtin"], rounds=(6, 6), samples=20, aa=True)
+        comparison = run.comparison()
+        if export.aa_verdict(comparison).startswith("A/A: no difference"):
+            break
+    assert export.aa_verdict(comparison).startswith("A/A: no difference"), export.aa_verdict(comparison)
     assert [variant.name for variant in comparison.variants] == ["dense", *(f"dense-again-{n}" for n in (2, 3, 4))]
     ratios = [variant.backends[0].ratio_to_dense for variant in comparison.variants]
     assert ratios[0] is None and all(ratio and ratio.launches == 6 for ratio in ratios[1:])
     assert comparison.noise_floor is not None and comparison.noise_floor.run == run.id
     assert max(abs(1 - (ratio.value or 0)) for ratio in ratios[1:] if ratio) <= comparison.noise_floor.share + 1e-9
-    assert export.aa_verdict(comparison).startswith("A/A: ")
     assert find_noise_floor(run.record.board) == comparison.noise_floor
     later = measure(bundle, board).comparison()
     assert later.noise_floor == comparison.noise_floor
