@@ -10,9 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgesparse.errors import MeasurementError
 from edgesparse.report.answer import Answer, answer
+from edgesparse.report.export import require_no_difference
 from edgesparse.report.summary import Comparison, summarise
-from tests.report.runs import VARIANTS, Record, Variants, fill, make_run
+from edgesparse.store import AGAIN, NoiseFloor
+from tests.report.runs import VARIANTS, Record, Variants, fill, make_bundle, make_run
 
 BACKENDS = ("builtin", "xnnpack", "csr")
 # Sparse variants that are no faster anywhere but by what they are called.
@@ -188,5 +191,15 @@ def test_long_launches_have_a_sentence_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_run_against_itself_tells_the_noise(tmp_path: Path) -> None:
-    comparison = msgspec.structs.replace(compared(tmp_path), aa=True)
-    assert answer(comparison).text.startswith("A/A: ")
+    again: Variants = tuple(("dense" + suffix, *VARIANTS[0][1:]) for suffix in ("", f"{AGAIN}2", f"{AGAIN}3"))
+    bundle = make_bundle(tmp_path / "again", VARIANTS[:1])
+    quiet = summarise(fill(make_run(tmp_path, bundle=bundle, variants=again, aa=True)))
+    assert answer(quiet).text.startswith("A/A: no difference; the same file differed from itself by at most ")
+    require_no_difference(quiet)
+    # As if a variant that is twice as fast were the same file.
+    too_little = msgspec.structs.replace(compared(tmp_path), aa=True)
+    assert answer(too_little).text == "A/A: too little was measured to tell."
+    found = msgspec.structs.replace(too_little, noise_floor=NoiseFloor(0.6, "a-run"))
+    assert re.match(r"A/A: a difference in [1-9]\d* of \d+ comparisons; .* at most 60\.0%", answer(found).text)
+    with pytest.raises(MeasurementError, match="tells a file from itself"):
+        require_no_difference(found)
