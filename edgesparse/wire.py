@@ -3,9 +3,12 @@
 Both ends of a connection send `hello` first; nothing else is read before it. Everything that comes in is checked here,
 so that no other file handles a half message or a wrong type.
 
-Host to agent: hello, status, submit {spec, wait}, follow {run, have}, cancel {run}, logs {lines}, stop {force}.
+Host to agent: hello, status, submit {spec, wait}, follow {run, have}, cancel {run}, logs {lines}, stop {force},
+pong.
 Agent to host: hello, status, accepted {run, place, wait_s}, place {run, place, wait_s, held_by}, record {record},
-end {run, status, reason}, cancelled {run}, logs {lines}, stopping, error {code, message}.
+end {run, status, reason}, cancelled {run}, logs {lines}, stopping, ping, error {code, message}.
+
+While a run is followed, the agent sends ping now and then, and hangs up on a host that does not answer with pong.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from typing import Any
 #      say how long the others will take, and who measures outside of this agent.
 #   4  a spec says whether energy is measured and with which meter, on which cores, under which governor, and
 #      for how long without a pause.
-PROTOCOL = 4
+#   5  ping and pong.
+PROTOCOL = 5
 
 # A line holds one launch's samples at most; anything longer is no message of ours.
 MAX_LINE_BYTES = 4 * 1024 * 1024

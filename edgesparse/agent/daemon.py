@@ -25,6 +25,10 @@ from edgesparse.agent.tuning import Tuning
 
 SEND_DEADLINE_S = 60.0
 LOCK_DEADLINE_S = 5.0
+# How often a follower is asked whether it is there, and how often in vain before it counts as gone: nothing else tells
+# that a link has fallen silent while a run waits in line.
+PING_S = 15.0
+UNANSWERED_PINGS = 3
 # For clients to hear how their runs ended, and to go, when the agent ends.
 LAST_WORDS_S = 2.0
 
@@ -64,8 +68,10 @@ class Daemon:
             loop.add_signal_handler(number, self._ending.set)
         self._restart_idle_timer()
         say(f"agent {__version__} {self.sha256[:12]} listens on {self.store.home / SOCKET}")
-        await self._ending.wait()
-        server.close()  # not waited for: since Python 3.12.1 that would be for every client to hang up
+        try:
+            await self._ending.wait()
+        finally:
+            server.close()  # not waited for: since Python 3.12.1 that would be for every client to hang up
         await self.queue.cancel_all()
         await self._hang_up()
         Path(SOCKET).unlink(missing_ok=True)
@@ -147,7 +153,7 @@ class Daemon:
             await self._send(writer, {"type": "logs", "lines": self._log_tail(wire.whole(message, "lines"))})
         elif kind == "stop":
             await self._stop(bool(message.get("force")), writer)
-        else:
+        elif kind != "pong":  # one that crossed the end of a run
             raise wire.WireError(f"this agent does not know messages of type {kind!r:.60}")
 
     async def _submit(self, spec: wire.RunSpec, wait: bool, writer: asyncio.StreamWriter) -> None:
@@ -197,13 +203,22 @@ class Daemon:
             await self._answer(wire.decode(line), reader, writer)
 
     async def _tell(self, run: str, have: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        """The records, and then the line that the client said meanwhile; b"" if it said none."""
+        """The records, and then the line that the client said meanwhile; b"" if it said none.
+
+        Raises:
+            ConnectionError: the client does not answer any more.
+        """
         path, offset = self.store.run_dir(run) / "journal.jsonl", 0
         last: wire.Message = {}
         told: wire.Message = {}
-        gone = asyncio.ensure_future(reader.readline())
+        unanswered, asked = 0, time.monotonic()
+        said = asyncio.ensure_future(reader.readline())
         try:
-            while not gone.done():
+            while True:
+                if said.done():
+                    if not _is_pong(said.result()):
+                        break
+                    unanswered, said = 0, asyncio.ensure_future(reader.readline())
                 seen = self.queue.changes
                 ended = self.queue.ended(run)  # looked at before reading: nothing is written after the end
                 for position, last in read_from(path, offset):
@@ -220,13 +235,19 @@ class Daemon:
                 if now != told:
                     told = now
                     await self._send(writer, {"type": "place", "run": run, **now, "wait_s": self._wait_s(run)})
+                if time.monotonic() >= asked + PING_S:
+                    if unanswered == UNANSWERED_PINGS:
+                        raise ConnectionError(f"no answer to {unanswered} pings")
+                    await self._send(writer, {"type": "ping"})
+                    unanswered, asked = unanswered + 1, time.monotonic()
                 change = asyncio.ensure_future(self.queue.wait_change(seen))
-                await asyncio.wait([change, gone], return_when=asyncio.FIRST_COMPLETED)
+                until_ping_s = max(0.0, asked + PING_S - time.monotonic())
+                await asyncio.wait([change, said], timeout=until_ping_s, return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
         finally:
-            gone.cancel()
-            await asyncio.wait([gone])  # only one may wait on the reader
-        return b"" if gone.cancelled() else gone.result()
+            said.cancel()
+            await asyncio.wait([said])  # only one may wait on the reader
+        return b"" if said.cancelled() else said.result()
 
     def _log_tail(self, lines: int) -> list[str]:
         path = self.store.home / LOG
@@ -240,6 +261,10 @@ class Daemon:
             return
         await self._send(writer, {"type": "stopping"})
         self._ending.set()
+
+
+def _is_pong(line: bytes) -> bool:
+    return bool(line) and wire.decode(line)["type"] == "pong"
 
 
 def say(text: str) -> None:

@@ -75,6 +75,9 @@ class AgentLink:
         self._send({"type": "follow", "run": run, "have": have})
         while True:
             message = self._answer(RECORD_S)
+            if message["type"] == "ping":
+                self._send({"type": "pong"})
+                continue
             yield message
             if message["type"] == "end":
                 return
@@ -131,5 +134,6 @@ class AgentLink:
                 if message.get("code") == "busy"
                 else ""
             )
-            raise BoardError(f"The agent on {self.board} refuses: {message['message']}.", hint=hint)
+            said = " ".join(message["message"].split())  # one sentence, whatever the board sends
+            raise BoardError(f"The agent on {self.board} refuses: {said}.", hint=hint)
         return message

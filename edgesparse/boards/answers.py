@@ -28,6 +28,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "cancelled": {"run": str},
     "logs": {"lines": [str]},
     "stopping": {},
+    "ping": {},
     "error": {"message": str},
 }  # fmt: skip
 

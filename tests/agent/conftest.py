@@ -52,7 +52,10 @@ class Client:
     def follow(self, run: str, have: int = 0) -> Iterator[wire.Message]:
         self.say({"type": "follow", "run": run, "have": have})
         while (message := self.read()) and message["type"] != "end":
-            yield message
+            if message["type"] == "ping":
+                self.say({"type": "pong"})
+            else:
+                yield message
         yield message
 
     def records(self, run: str, have: int = 0) -> list[dict[str, Any]]:

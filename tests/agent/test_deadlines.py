@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,9 @@ from edgesparse.agent import control, daemon
 from edgesparse.agent.control import Control
 from edgesparse.agent.daemon import Daemon
 from edgesparse.agent.dialling import SOCKET
-from edgesparse.agent.journal import Journal
+from edgesparse.agent.journal import Journal, last_record
 from edgesparse.agent.store import BoardStore
+from tests.agent.test_hostile import SPEC
 
 
 @pytest.fixture
@@ -112,7 +116,7 @@ def test_a_client_that_does_not_read_is_left(
             journal.append("samples", latency_ns="9" * 500_000)
         journal.append("finished", status="finished", reason="")
 
-    async def follow_and_read_nothing() -> int:
+    async def follow_and_read_nothing() -> None:
         served = Daemon(BoardStore(home), "0" * 64, ["false"], None)
         serving = asyncio.ensure_future(served.serve())
         while not (home / SOCKET).exists():
@@ -129,7 +133,51 @@ def test_a_client_that_does_not_read_is_left(
         assert json.loads(await other.readline())["type"] == "hello"
         its_writer.close()
         serving.cancel()
-        return served.clients
 
     asyncio.run(asyncio.wait_for(follow_and_read_nothing(), 120))
     assert "a client's link broke" in capsys.readouterr().err
+
+
+def test_a_follower_whose_link_falls_silent_keeps_no_run_on_the_board(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "PING_S", 0.3)
+    descriptor = os.open(os.environ["EDGESPARSE_LOCK"], os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # so that the runs wait, and no record wants to be sent
+    for name in SPEC.objects():
+        (home / "objects" / name).touch()
+
+    async def follow(run: str, *, answers: bool) -> None:
+        reader, writer = await asyncio.open_unix_connection(SOCKET)
+        spec = replace(SPEC, run=run, linger_s=1.0).to_message()
+        for message in (
+            wire.hello("test"),
+            {"type": "submit", "spec": spec},
+            {"type": "follow", "run": run, "have": 0},
+        ):
+            writer.write(wire.encode(message))
+        while line := await reader.readline():
+            if answers and json.loads(line)["type"] == "ping":
+                writer.write(wire.encode({"type": "pong"}))
+
+    async def follow_both() -> list[tuple[str, int]]:
+        served = Daemon(BoardStore(home), "0" * 64, ["false"], None)
+        serving = asyncio.ensure_future(served.serve())
+        while not (home / SOCKET).exists():
+            await asyncio.sleep(0.01)
+        there = asyncio.ensure_future(follow("run-there", answers=True))
+        await follow("run-silent", answers=False)  # is hung up on
+        while not served.queue.ended("run-silent"):
+            await asyncio.sleep(0.01)
+        line = [(each["run"], each["followers"]) for each in served.queue.status()["queue"]]
+        served._ending.set()
+        await asyncio.gather(serving, there)
+        return line
+
+    assert asyncio.run(asyncio.wait_for(follow_both(), 60)) == [("run-there", 1)]
+    os.close(descriptor)
+    end = last_record(home / "runs" / "run-silent" / "journal.jsonl") or {}
+    assert (end["status"], end["reason"].partition(" while")[0]) == (
+        "cancelled",
+        "cancelled because nobody had followed it for 1 s",
+    )

@@ -37,6 +37,7 @@ ANSWERS: list[dict[str, Any]] = [
     {"type": "cancelled", "run": "r", "was_in_line": True},
     {"type": "logs", "lines": ["a"]},
     {"type": "stopping"},
+    {"type": "ping"},
     {"type": "error", "code": "busy", "message": "no"},
 ]  # fmt: skip
 
@@ -50,13 +51,14 @@ class Says(LineStream):
     def __init__(self, said: bytes) -> None:
         super().__init__()
         self.left = said
+        self.written: list[wire.Message] = []
 
     def _receive(self, timeout_s: float) -> bytes:
         chunk, self.left = self.left[:65536], self.left[65536:]
         return chunk
 
     def write(self, data: bytes) -> None:
-        pass
+        self.written.append(wire.decode(data))
 
     def close(self) -> None:
         pass
@@ -124,6 +126,13 @@ def test_bytes_that_are_no_answer_are_refused(said: bytes) -> None:
             AgentLink(Says(line), "pi")
         with pytest.raises(BoardError):
             link(line).submit(SPEC)
+
+
+def test_whoever_follows_answers_pings_and_hears_nothing_of_them() -> None:
+    end = {"type": "end", "run": "r", "status": "finished", "reason": ""}
+    says = Says(b"".join(wire.encode(each) for each in (wire.hello("1"), {"type": "ping"}, end)))
+    assert list(AgentLink(says, "pi").follow("r", 0)) == [end]
+    assert [message["type"] for message in says.written] == ["hello", "follow", "pong"]
 
 
 def test_nonsense_ends_a_run_instead_of_reaching_the_board_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
