@@ -27,6 +27,8 @@ VERSION = 3
 MANIFEST = "manifest.json"
 DENSE = "dense"
 FLOAT = "float32"
+# A layer's reason in the dense variant of a file that came otherwise.
+CAME_SPARSE = "stored sparsely in the file that was given, and dense here"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAKE_AGAIN = "Make the bundle again with `edgesparse convert`."
@@ -110,6 +112,11 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     host_parity: list[HostParity]
     precision: str = FLOAT
     trained: Trained | None = None
+
+    @property
+    def came_sparse(self) -> bool:
+        """Whether it is a file that stored weights sparsely as it came, and stores them dense here."""
+        return any(layer.reason == CAME_SPARSE for layer in self.layers)
 
     @property
     def files(self) -> list[File]:

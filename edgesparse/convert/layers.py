@@ -23,9 +23,6 @@ _WEIGHT_TYPES = (
 )  # fmt: skip
 _FEWEST_WEIGHTS = 256
 
-# Why a file that stored its zeros away is not as it came in a bundle.
-CAME_SPARSE = "stored sparsely in the file that was given, stored dense here"
-
 # What `sparsify` appends to the name of a tensor that it stores sparsely and a DENSIFY makes dense.
 SPARSE_SUFFIX = "/sparse"
 
@@ -162,9 +159,10 @@ def describe_layers(
         )
     others_names = weight_names([main, *others])
     for found, op, constant in other_weights([main, *others]):
+        name = others_names[constant.buffer]
         rows.append(
             Layer(
-                name=others_names[constant.buffer],
+                name=name,
                 op=op.name,
                 shape=constant.shape,
                 pattern=DENSE,
@@ -172,22 +170,24 @@ def describe_layers(
                 weights=math.prod(constant.shape),
                 bytes=constant.stored_bytes,
                 encoding=DENSE,
-                reason=why_left(op, kernel=False),
+                reason=wishes.get(name, NO_WISH).reason or why_left(op, kernel=False),
             )
         )
     return rows
 
 
-def overall_density(graphs: Sequence[FlatModel]) -> float:
-    """Non-zeros over weights, of all kernels and other weights of a file, each counted once; 1 for a model without."""
+def stored_weights(graphs: Sequence[FlatModel]) -> list[tuple[FlatModel, Tensor]]:
+    """All kernels and other weights of a file, each once, however many operators read it."""
     kernels = [(graph, _stored(graph, op)) for graph in graphs for op in kernel_operators(graph)]
-    held = {
-        tensor.buffer: (graph, tensor)
-        for graph, tensor in (*kernels, *((graph, tensor) for graph, _, tensor in other_weights(graphs)))
-    }
-    counted = [(math.prod(tensor.shape), graph.stored_density(tensor.index)) for graph, tensor in held.values()]
-    weights = sum(size for size, _ in counted)
-    return sum(size * density for size, density in counted) / weights if weights else 1.0
+    others = [(graph, tensor) for graph, _, tensor in other_weights(graphs)]
+    return list({tensor.buffer: (graph, tensor) for graph, tensor in (*kernels, *others)}.values())
+
+
+def overall_density(graphs: Sequence[FlatModel]) -> float:
+    """Non-zeros over weights, of all `stored_weights` together; 1 for a model without any."""
+    held = [(math.prod(tensor.shape), graph.stored_density(tensor.index)) for graph, tensor in stored_weights(graphs)]
+    weights = sum(size for size, _ in held)
+    return sum(size * density for size, density in held) / weights if weights else 1.0
 
 
 def _stored_dense(wish: Wish, density: float, encoding: str, kind: str) -> str:
@@ -204,7 +204,7 @@ def _stored_dense(wish: Wish, density: float, encoding: str, kind: str) -> str:
 def layer_name(found: FlatModel, op: Operator) -> str:
     """The layer's name in a tensor name like `model/act/Relu6;model/conv/BiasAdd;model/conv/Conv2D`, if it is there."""
     suffix = {"CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "MatMul"}.get(op.name)
-    names = [found.tensors[t].name for t in (*op.inputs[1:2], *op.outputs[:1]) if t != -1]
+    names = [found.tensors[t].name.removesuffix(SPARSE_SUFFIX) for t in (*op.inputs[1:2], *op.outputs[:1]) if t != -1]
     for part in (part for name in names for part in name.split(";")):
         steps = part.split("/")
         if suffix and len(steps) > 1 and steps[-1].rstrip("0123456789") == suffix.rstrip("0123456789"):

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from edgesparse.boards.types import BoardType
-from edgesparse.convert.flatbuffer import FlatModel, Operator, read_model
-from edgesparse.convert.layers import layer_name
+from edgesparse.convert.flatbuffer import DTYPES, FlatModel, Operator, Tensor, read_model
+from edgesparse.convert.layers import kernel_operators, layer_name, other_weights, overall_density, stored_weights
 from edgesparse.errors import UsageError
 from edgesparse.explain import builtin, csr, xnnpack
 from edgesparse.explain.forecast import (
@@ -25,6 +26,7 @@ from edgesparse.explain.forecast import (
 from edgesparse.explain.partition import is_unpacking
 from edgesparse.explain.runtimes import Runtime, runtime_named
 from edgesparse.explain.storage import storage
+from edgesparse.explain.work import macs, other_forecast
 from edgesparse.kernels import find_library, target
 from edgesparse.patterns import parse_pattern, zero_units
 from edgesparse.wire import BACKENDS, CSR
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Advice", "BackendSummary", "Explanation", "OperatorForecast", "PathForecast", "Storage", "explain"]
-
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 
 
 def explain(
@@ -67,27 +67,26 @@ def explain(
         raise UsageError(f"There is no backend {unknown[0]!r} to explain.", hint=f"There are: {', '.join(BACKENDS)}.")
     rules = runtime_named(runtime or board.runtimes[0])
     found = model if isinstance(model, FlatModel) else _load(model, progress)
-    weighted = {
-        op.index: _zeros(found, op)
-        for op in found.operators
-        if op.name in _WEIGHTED and len(op.inputs) > 1 and found.constant(op.inputs[1]) is not None
-    }
+    weighted = {op.index: _zeros(found, op) for op in kernel_operators(found)}
+    others: dict[int, list[Tensor]] = {}
+    for _, op, tensor in other_weights([found]):
+        others.setdefault(op.index, []).append(tensor)
     paths = {backend: _paths(found, board, rules, backend, weighted) for backend in chosen}
     operators = [
-        _operator(found, op, weighted, board, {backend: paths[backend].get(op.index, _NONE) for backend in chosen})
+        other_forecast(found, op, others[op.index], {backend: paths[backend].get(op.index) for backend in chosen})
+        if op.index in others and op.index not in weighted
+        else _operator(found, op, weighted, board, {backend: paths[backend].get(op.index, _NONE) for backend in chosen})
         for op in found.operators
         if not is_unpacking(found, op)
     ]
-    total = sum(each.weights for each in operators)
-    stored = sum(each.weights * (1 - each.zeros) for each in operators)
     return Explanation(
         model=found.source,
         board=board.name,
         arch=board.arch,
         isa=board.isa,
         runtime=rules.name,
-        weights=total,
-        density=stored / total if total else 1.0,
+        weights=sum(math.prod(tensor.shape) for _, tensor in stored_weights([found])),
+        density=overall_density([found]),
         macs=sum(each.macs for each in operators),
         operators=operators,
         summaries={backend: _summary(backend, rules, operators) for backend in chosen},
@@ -120,13 +119,28 @@ def _paths(
     model: FlatModel, board: BoardType, runtime: Runtime, backend: str, weighted: dict[int, float]
 ) -> dict[int, PathForecast]:
     if backend == "xnnpack":
-        return xnnpack.forecast(model, board, runtime, weighted)
-    if backend == CSR:
-        return csr.forecast(model, board, runtime, weighted)
-    return {index: builtin.forecast(model, model.operators[index], runtime, z) for index, z in weighted.items()}
+        found = xnnpack.forecast(model, board, runtime, weighted)
+    elif backend == CSR:
+        found = csr.forecast(model, board, runtime, weighted)
+    else:
+        found = {index: builtin.forecast(model, model.operators[index], runtime, z) for index, z in weighted.items()}
+    for index in weighted:
+        kind = _unreadable(model, model.operators[index])
+        if kind and index in found and found[index].path == "dense":
+            reason = f"weights of type {kind} cannot be read: their zeros are not counted"
+            found[index] = msgspec.structs.replace(found[index], reason=reason, cure="", spoiler=None)
+    return found
+
+
+def _unreadable(model: FlatModel, op: Operator) -> str:
+    """The type of an operator's kernel, if it has no counterpart in numpy."""
+    kind = model.tensors[model.constant(op.inputs[1]) or 0].type
+    return "" if kind in DTYPES else kind
 
 
 def _zeros(model: FlatModel, op: Operator) -> float:
+    if _unreadable(model, op):
+        return 0.0
     weights = model.weights(op.inputs[1])
     return float(1 - np.count_nonzero(weights) / weights.size) if weights.size else 0.0
 
@@ -151,7 +165,7 @@ def _operator(
         shape=shape,
         weights=math.prod(shape) if has_weights else 0,
         zeros=weighted.get(op.index, 0.0),
-        macs=_macs(model, op) if has_weights else 0,
+        macs=macs(model, op),
         type=kind,
         encoding=model.encoding(op.inputs[1]) if has_weights else "",
         paths=paths,
@@ -159,21 +173,10 @@ def _operator(
     )
 
 
-def _macs(model: FlatModel, op: Operator) -> int:
-    """Multiply-accumulates of one dense inference."""
-    kernel, output = model.tensors[op.inputs[1]].shape, model.tensors[op.outputs[0]].shape
-    if op.name == "FULLY_CONNECTED":
-        return math.prod(output) * kernel[-1]
-    if op.name == "TRANSPOSE_CONV":
-        return math.prod(model.tensors[op.inputs[2]].shape) * math.prod(kernel[:-1])
-    per_output = math.prod(kernel[1:3]) if op.name == "DEPTHWISE_CONV_2D" else math.prod(kernel[1:])
-    return math.prod(output) * per_output
-
-
 def _summary(backend: str, runtime: Runtime, operators: list[OperatorForecast]) -> BackendSummary:
     with_weights = [each for each in operators if each.weights]
     sparse = [each for each in with_weights if each.paths[backend].path == "sparse"]
-    macs, weights = sum(e.macs for e in with_weights), sum(e.weights for e in with_weights)
+    work, weights = sum(e.macs for e in operators), sum(e.weights for e in with_weights)
     sparse_weights = sum(e.weights for e in sparse)
     decided = [each.paths[backend] for each in operators]
     for path in ("fails", "wrong", "sparse"):
@@ -187,7 +190,7 @@ def _summary(backend: str, runtime: Runtime, operators: list[OperatorForecast]) 
         path=first.path if first is not None else "dense",
         operators=len(with_weights),
         sparse_operators=len(sparse),
-        sparse_macs_share=sum(e.macs for e in sparse) / macs if macs else 0.0,
+        sparse_macs_share=sum(e.macs for e in sparse) / work if work else 0.0,
         sparse_weights_share=sparse_weights / weights if weights else 0.0,
         sparse_density=sum(e.weights * (1 - e.zeros) for e in sparse) / sparse_weights if sparse_weights else None,
         reason=reason,
@@ -221,11 +224,11 @@ def _advice(backends: list[str], operators: list[OperatorForecast]) -> list[Advi
 
 def _notes(model: FlatModel, board: BoardType, runtime: Runtime, backends: list[str]) -> list[str]:
     notes = [f"Rules of {runtime.name} {runtime.verified}; other versions may differ."]
-    constants = [model.constant(op.inputs[1]) for op in model.operators if op.name in _WEIGHTED and len(op.inputs) > 1]
-    if any(model.tensors[t].type == "FLOAT16" for t in constants if t is not None):
+    constants = [model.constant(op.inputs[1]) or 0 for op in kernel_operators(model)]
+    if any(model.tensors[index].type == "FLOAT16" for index in constants):
         notes.append("float16 weights are expanded to float32 before the first inference.")
     if model.graph_count > 1:
-        notes.append("Only the main graph is explained; the model has others, for control flow.")
+        notes.append("Only the main graph is explained, and its work; the model has others, for loops and branches.")
     if CSR in backends:
         notes.append(f"csr is what its kernels decide for {target(board.arch, board.isa)}; XNNPACK has the rest.")
     elif CSR in board.backends and find_library() is None:

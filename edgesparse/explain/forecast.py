@@ -27,8 +27,9 @@ class PathForecast(msgspec.Struct, frozen=True, kw_only=True):
 class OperatorForecast(msgspec.Struct, frozen=True, kw_only=True):
     """One operator of the graph.
 
-    `shape` is that of its weights, outputs first: (out, in) or (out, kh, kw, in); for one without weights that of its
-    output. `zeros` is the share of weights that are zero, `macs` the multiply-accumulates of one dense inference.
+    `shape` is that of its weights, outputs first: (out, in) or (out, kh, kw, in), of the largest where it has several,
+    as an LSTM; for one without weights that of its output. `zeros` is the share of weights that are zero, `macs`
+    the multiply-accumulates of one dense inference.
     `zero_blocks` is, of int8 weights, the share of blocks that are all zero, in the block that fits the board.
     """
 

@@ -12,7 +12,7 @@ _STYLES = {"sparse": "green", "dense": "", "wrong": "bold red", "fails": "bold r
 
 _VERDICTS = {
     "sparse": "runs sparse",
-    "dense": "runs dense: its zeros save no time",
+    "dense": "runs dense",
     "wrong": "computes wrong outputs",
     "fails": "does not start",
 }
@@ -31,7 +31,7 @@ def render(explanation: Explanation) -> RenderableType:
         if each.weights or any(path.path for path in each.paths.values()):
             table.add_row(*_row(explanation, each, backends))
     parts: list[RenderableType] = [table, Text()]
-    parts += [_verdict(summary) for summary in explanation.summaries.values()]
+    parts += [_verdict(summary, explanation.density < 1) for summary in explanation.summaries.values()]
     if explanation.advice:
         parts += [Text(), Text("What to do", "bold")]
     for number, advice in enumerate(explanation.advice, start=1):
@@ -62,7 +62,7 @@ def _path(forecast: PathForecast) -> Text:
     return Text.assemble((forecast.path, _STYLES[forecast.path]), f": {said}")
 
 
-def _verdict(summary: BackendSummary) -> Text:
+def _verdict(summary: BackendSummary, has_zeros: bool) -> Text:
     line = Text.assemble((f"{summary.backend} ", "bold"), (_VERDICTS[summary.path], _STYLES[summary.path]))
     if summary.sparse_operators and summary.path == "sparse":
         zeros = percent(1 - (summary.sparse_density or 0.0))
@@ -70,6 +70,8 @@ def _verdict(summary: BackendSummary) -> Text:
             f": {summary.sparse_operators} of {summary.operators} operators with weights, "
             f"{percent(summary.sparse_macs_share, 0)} of the work, with {zeros} zeros"
         )
+    elif summary.path == "dense":
+        line.append(": its zeros save no time" if has_zeros else ": it has no zeros to skip")
     elif summary.reason:
         line.append(f": {summary.reason}")
     return line

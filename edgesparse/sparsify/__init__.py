@@ -1,8 +1,9 @@
 """Prunes a finished .tflite file, from whatever trainer, without TensorFlow and without training.
 
 Its zeros go into the flatbuffer itself, by magnitude; what is not a pruned weight stays as it was. The result is a
-bundle like that of `convert`: the file as it came, the pruned one with sparse encodings, its twin with the same weights
-stored dense, and golden inputs and outputs that every runtime here was held against.
+bundle like that of `convert`: the file as it came (what it stored sparsely is stored dense), the pruned one with sparse
+encodings, its twin with the same weights stored dense, and golden inputs and outputs that every runtime here was held
+against.
 """
 
 from __future__ import annotations
@@ -17,17 +18,25 @@ from typing import Any
 from edgesparse import __version__
 from edgesparse.convert import Bundle, toolchain, up_to_date
 from edgesparse.convert.building import complete
-from edgesparse.convert.bundle import MANIFEST, staged
-from edgesparse.errors import ModelError, RecipeError
+from edgesparse.convert.bundle import CAME_SPARSE, DENSE, MANIFEST, staged
+from edgesparse.convert.flatbuffer import unpack
+from edgesparse.convert.layers import Wish, stored_weights, weight_names
+from edgesparse.errors import ModelError, ParityError, RecipeError
 from edgesparse.files import sha256_of
 from edgesparse.patterns import parse_pattern
 from edgesparse.recipe import BLOCK, Recipe, Schedule
 from edgesparse.sparsify.checking import check, describe_variants, draw_inputs, keep_samples, run_reference
+from edgesparse.sparsify.pruning import leave_memory, mapped
 from edgesparse.sparsify.writing import write_original, write_pruned
 
 __all__ = ["make_recipe", "sparsify"]
 
 Say = Callable[[str], None]
+
+_KEEP_GOING = (
+    "Take another pattern. `edgesparse.sparsify(..., keep_going=True)` makes the bundle all the same and records the "
+    "failures in it."
+)
 
 
 def make_recipe(
@@ -117,8 +126,12 @@ def sparsify(
             say("computing golden outputs")
             counts = [golden.result(), run_reference(directory, pruned.twin, original)]
         variants = describe_variants(directory, recipe, original, pruned)
+        variants[0].source.wishes.update(_came_sparse(model))
         keep_samples(directory, variants, min(counts))
-        rows = check(directory, variants, keep_going=keep_going, say=say)
+        try:
+            rows = check(directory, variants, keep_going=keep_going, say=say)
+        except ParityError as error:
+            raise ParityError(error.message, hint=_KEEP_GOING) from None
         manifest = complete(directory, variants, rows, data, name=name, key=key, toolchain=versions, say=say)
     return Bundle(out, manifest, sha256_of(out / MANIFEST))
 
@@ -137,6 +150,17 @@ def _check(recipe: Recipe) -> None:
             )
     if recipe.pattern == BLOCK:
         raise RecipeError(f"Recipe {recipe.name} leaves the block to the board.", hint="Name the pattern, or a board.")
+
+
+def _came_sparse(model: Path) -> dict[str, Wish]:
+    """The layers of the file that it stores sparsely."""
+    with mapped(model) as content:
+        graphs = unpack(str(model), content)[1]
+        names = weight_names(graphs)
+        held = [tensor for _, tensor in stored_weights(graphs)]
+        found = {names[tensor.buffer]: Wish(DENSE, CAME_SPARSE) for tensor in held if tensor.sparsity is not None}
+        leave_memory(content)
+    return found
 
 
 def _key(model: Path, recipe: Recipe, data: Any, name: str, versions: Mapping[str, str]) -> str:

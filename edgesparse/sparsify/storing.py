@@ -170,7 +170,7 @@ class Rewriter:
         dense = graph.tensors[index]
         stored = copy.copy(dense)
         stored.sparsity = sparsity
-        stored.name = f"{self._graphs[number].tensors[index].name}{SPARSE_SUFFIX}"
+        stored.name = self._graphs[number].tensors[index].name.removesuffix(SPARSE_SUFFIX) + SPARSE_SUFFIX
         graph.tensors.append(stored)
         dense.buffer = self._empty_buffer()
         op = schema().OperatorT()

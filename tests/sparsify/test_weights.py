@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgesparse import sparsify
 from edgesparse.check import check
+from edgesparse.convert.bundle import CAME_SPARSE
 from edgesparse.convert.flatbuffer import schema, unpack
 from edgesparse.convert.layers import overall_density
-from edgesparse.errors import EdgesparseError
+from edgesparse.errors import EdgesparseError, ParityError
 from edgesparse.patterns import parse_pattern
 from edgesparse.recipe import Recipe
+from edgesparse.report.tables import bundle_table
 from edgesparse.sparsify import make_recipe
 from edgesparse.sparsify.weights import find_weights
 from tests.kernels.graphs import Graph
@@ -145,6 +149,43 @@ def test_a_misspelt_layer_is_refused(how: str) -> None:
     with pytest.raises(EdgesparseError, match=f"{how}: 'wieghts' matches no layer of the file") as caught:
         reasons(files.network(), MISSPELT[how])
     assert "weights, weights#2, depthwise, weights#3" in str(caught.value.hint)
+
+
+def test_layers_keep_their_names_however_often_they_are_pruned(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        for number, tensor in enumerate(model.subgraphs[0].tensors):
+            tensor.name = f"model/conv_{number}/Conv2D" if len(tensor.shape) == 4 and tensor.buffer else tensor.name
+
+    (tmp_path / "model.tflite").write_bytes(files.network(change=change))
+    once = sparsify(tmp_path / "model.tflite", make_recipe("16x1", 0.5), tmp_path / "once")
+    twice = sparsify(once.path / "block-16x1-50.tflite", make_recipe("16x1", 0.8), tmp_path / "twice")
+    names = [layer.name for layer in once.manifest.variants[1].layers]
+    assert sum(name.startswith("conv_") for name in names) == 3
+    assert [layer.name for layer in twice.manifest.variants[1].layers] == names
+    assert [layer.name for layer in check(twice.path / "block-16x1-80.tflite", "16x1").layers] == names
+
+
+@pytest.mark.parametrize(("layout", "told"), [("dense", "as it came"), ("csr", "stored dense")])
+def test_a_file_that_came_sparse_is_not_called_as_it_came(layout: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(files.network(layout=layout))
+    bundle = sparsify(tmp_path / "model.tflite", make_recipe("unstructured", 0.9), tmp_path / "out")
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(bundle_table(bundle))
+    (line,) = (line for line in capture.get().splitlines() if line.startswith("dense "))
+    assert line.rstrip().endswith(told)
+    reasons_of = [layer.reason for layer in bundle.variant("dense").layers]
+    assert reasons_of.count(CAME_SPARSE) == (3 if layout == "csr" else 0)
+
+
+def test_a_failed_gate_names_what_goes_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ParityError("It is off.", hint="`edgesparse.convert(..., keep_going=True)`")
+
+    monkeypatch.setattr(sys.modules["edgesparse.sparsify"], "check", fail)
+    (tmp_path / "model.tflite").write_bytes(files.network())
+    with pytest.raises(ParityError, match=r"It is off\. Take another pattern\. `edgesparse\.sparsify\("):
+        sparsify(tmp_path / "model.tflite", make_recipe("2:4"), tmp_path / "out")
 
 
 ROUTES: dict[str, Callable[[Path], Path]] = {
