@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgesparse.errors import UsageError
@@ -61,7 +61,7 @@ def replacing(out: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """A place to write a file to; when the block ends well it is synced and takes the place of `path`, else it is
-    removed. Where `path` is a link, what it leads to is replaced.
+    removed. Where `path` is a link, what it leads to is replaced; who may read what was there may read what is now.
 
     Raises:
         OSError: it cannot be written, or what is there is no file: a directory, a device, a pipe.
@@ -75,6 +75,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
     try:
         yield aside
         sync(aside)
+        with suppress(FileNotFoundError):  # where there is none yet
+            shutil.copymode(target, aside)
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)

@@ -49,8 +49,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         aside.write_bytes(b"hal")
         raise OSError(28, "No space left on device")
     assert file.read_bytes() == b"first" and list(tmp_path.iterdir()) == [file]
+    file.chmod(0o640)
     write_whole(file, b"second")
     assert file.read_bytes() == b"second" and list(tmp_path.iterdir()) == [file]
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:

@@ -97,7 +97,10 @@ def entry_of(record: RunRecord) -> Entry:
 
 
 def _entry(run: str, content: bytes, where: Literal["here", "store"]) -> Entry:
-    return _entry_in(runs_dir() / run, content, where)
+    found = _entry_in(runs_dir() / run, content, where)
+    if found.about and found.about["id"] != run:  # a copy: in answers each of its samples would count twice
+        return _unreadable(run, f"{RUN} is that of run {found.about['id']}; a run's directory has its name", where)
+    return found
 
 
 def _entry_in(path: Path, content: bytes, where: Literal["here", "store"]) -> Entry:

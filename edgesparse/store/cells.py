@@ -34,9 +34,9 @@ CELL_COLUMNS = {
 
 # All that a row is computed by.
 _CODE = (
-    "edgesparse.energy", "edgesparse.quantity", "edgesparse.report.outliers", "edgesparse.report.power",
-    "edgesparse.report.summary", "edgesparse.report.sustained", "edgesparse.stats", "edgesparse.store.bulk",
-    "edgesparse.store.cells", "edgesparse.store.packed",
+    "edgesparse.agent.sensors.told", "edgesparse.energy", "edgesparse.quantity", "edgesparse.report.outliers",
+    "edgesparse.report.power", "edgesparse.report.summary", "edgesparse.report.sustained", "edgesparse.stats",
+    "edgesparse.store.bulk", "edgesparse.store.cells", "edgesparse.store.packed",
 )  # fmt: skip
 
 

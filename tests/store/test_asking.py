@@ -197,6 +197,15 @@ def test_a_damaged_run_is_left_out_by_name_and_the_others_are_asked(
     assert len(ask("FROM runs").rows) == 2 and ask("FROM runs").left_out == {}
 
 
+def test_a_copy_beside_a_run_counts_nothing_twice(make: Make) -> None:
+    run = make()
+    expected = ask("SELECT run, count(*) FROM samples GROUP BY run").rows
+    shutil.copytree(run.path, run.path.with_name("a-copy"))
+    answer = ask("SELECT run, count(*) FROM samples GROUP BY run")
+    assert answer.rows == expected and f"is that of run {run.id}" in answer.left_out["a-copy"]
+    assert ask("SELECT DISTINCT run FROM cells").rows == [(run.id,)]
+
+
 def test_a_file_that_changes_between_two_questions_is_noticed(make: Make) -> None:
     run = make()
     assert ask("FROM samples").left_out == {} == ask("FROM samples").left_out

@@ -76,6 +76,7 @@ def test_a_thousand_runs_are_listed_without_reading_them(tmp_path: Path, monkeyp
     packed = fill(make_run(tmp_path), rounds=1, samples=5)
     journal = packed.path.with_name("20261101-000000-journal-0000")
     shutil.copytree(packed.path, journal)
+    (journal / "run.json").write_text(json.dumps({**packed.about, "id": journal.name}))
     packed.pack()
     for number in range(500):
         for source in (packed.path, journal):
