@@ -27,8 +27,9 @@ VERSION = 3
 MANIFEST = "manifest.json"
 DENSE = "dense"
 FLOAT = "float32"
-# A layer's reason in the dense variant of a file that came otherwise.
+# A layer's reason in the dense variant of a file that came otherwise: sparse, or with an input of no fixed size.
 CAME_SPARSE = "stored sparsely in the file that was given, and dense here"
+CAME_OPEN = "the file that was given has an input of no fixed size, which here is the data's"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAKE_AGAIN = "Make the bundle again with `edgesparse convert`."
@@ -114,9 +115,11 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     trained: Trained | None = None
 
     @property
-    def came_sparse(self) -> bool:
-        """Whether it is a file that stored weights sparsely as it came, and stores them dense here."""
-        return any(layer.reason == CAME_SPARSE for layer in self.layers)
+    def came(self) -> str:
+        """How the dense variant of `sparsify` differs from the file that was given; "as it came" where it does not."""
+        reasons = {layer.reason for layer in self.layers}
+        told = {CAME_SPARSE: "stored dense", CAME_OPEN: "its input of the data's size"}
+        return ", ".join(text for reason, text in told.items() if reason in reasons) or "as it came"
 
     @property
     def files(self) -> list[File]:

@@ -88,7 +88,7 @@ def _parity(variant: Variant) -> str:
     rows = variant.host_parity
     own = [row for row in rows if row.file == variant.file.path and row.runtime in RUNTIMES]
     if not own:
-        return "stored dense" if variant.came_sparse else "as it came"
+        return variant.came
     others = [row for row in rows if row not in own]
     told = f"{sum(row.ok for row in own)} of {len(own)} runtimes and backends"
     if "xnnpack" in {row.backend for row in others} - {row.backend for row in own}:

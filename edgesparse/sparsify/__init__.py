@@ -12,13 +12,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgesparse import __version__
 from edgesparse.convert import Bundle, toolchain, up_to_date
 from edgesparse.convert.building import complete
-from edgesparse.convert.bundle import CAME_SPARSE, DENSE, MANIFEST, staged
+from edgesparse.convert.bundle import CAME_OPEN, CAME_SPARSE, DENSE, MANIFEST, staged
 from edgesparse.convert.flatbuffer import unpack
 from edgesparse.convert.layers import Wish, stored_weights, weight_names
 from edgesparse.errors import ModelError, ParityError, RecipeError
@@ -27,6 +28,7 @@ from edgesparse.patterns import parse_pattern
 from edgesparse.recipe import BLOCK, Recipe, Schedule
 from edgesparse.sparsify.checking import check, describe_variants, draw_inputs, keep_samples, run_reference
 from edgesparse.sparsify.pruning import leave_memory, mapped
+from edgesparse.sparsify.sizing import fix_size
 from edgesparse.sparsify.writing import write_original, write_pruned
 
 __all__ = ["make_recipe", "sparsify"]
@@ -88,7 +90,8 @@ def sparsify(
         model: a .tflite file: float32, float16 or int8 weights.
         recipe: pattern, sparsity and layers; its training is not used. `make_recipe` makes one.
         out: directory for the bundle, as of `convert`.
-        data: held-out data for accuracy and golden inputs, as of `convert`; random inputs where None.
+        data: held-out data for accuracy and golden inputs, as of `convert`; random inputs where None. An input of no
+            fixed size takes theirs in the bundle's files.
         name: the bundle's name; the model's where None.
         force: prune even if the bundle is up to date.
         keep_going: keep a file that fails the parity gate and record that.
@@ -115,7 +118,13 @@ def sparsify(
         return existing
     with staged(out) as directory:
         original = write_original(model, directory, say)
-        if original.open_inputs:
+        shape = None
+        if data is not None and original.open_inputs:
+            shape = fix_size(directory / original.file, data.x_test)
+        if shape:
+            say(f"the input of no fixed size takes the data's: {'x'.join(map(str, shape))}")
+            original = replace(original, open_inputs=())
+        elif original.open_inputs:
             say(f"inputs of no fixed size are taken as 1 where they are open: {', '.join(original.open_inputs)}")
         draw_inputs(model, directory, original, None if data is None else data.x_test)
         if original.signatures > 1:
@@ -126,6 +135,8 @@ def sparsify(
             say("computing golden outputs")
             counts = [golden.result(), run_reference(directory, pruned.twin, original)]
         variants = describe_variants(directory, recipe, original, pruned)
+        if shape:
+            variants[0].source.wishes.update(dict.fromkeys(pruned.wishes, Wish(DENSE, CAME_OPEN)))
         variants[0].source.wishes.update(_came_sparse(model))
         keep_samples(directory, variants, min(counts))
         try:

@@ -138,7 +138,10 @@ async def _run_reference(directory: Path, file: str, original: Original) -> int:
             what = "the model" if file == original.file else f"its pruned copy {file}"
             hint = "Give a file that this runtime runs."
             if original.open_inputs:
-                hint = f"Give one with inputs of a fixed size; open are {', '.join(original.open_inputs)}, taken as 1."
+                hint = (
+                    f"Give one with inputs of a fixed size; open are {', '.join(original.open_inputs)}, taken as 1. "
+                    "Where it is one input, it takes the size of samples that --data gives."
+                )
             raise ModelError(
                 f"{golden.RUNTIME} does not run {what}: {failure.reason.rstrip('.')}.", hint=hint
             ) from None
