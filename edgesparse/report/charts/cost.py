@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from edgesparse.report.charts.source import Source
 from edgesparse.report.charts.style import colour, faded, names_axis, picking, value_axis, zooming
 from edgesparse.report.charts.tables import all_series
+
+_SIDES: tuple[tuple[str, int, Literal["left", "right"]], ...] = (
+    ("!datum.right", 7, "left"),
+    ("datum.right", -7, "right"),
+)
 
 
 def accuracy(source: Source) -> Any | None:
@@ -49,13 +54,20 @@ def accuracy(source: Source) -> Any | None:
         )
         .add_params(picked, zooming(source.named("zoom"), "x", "y"))
     )
-    names = (
-        base.transform_filter("datum.front")
-        .mark_text(dx=7, dy=-9, align="left", fontSize=10.5, color=source.style.ink)
-        .encode(x=x, y=y, text="variant:N")
+    # A name stands on the side where there is room for it. Each layer has all of the front, so that none is empty.
+    of_front = (
+        base.transform_joinaggregate(least="min(median_ms)", most="max(median_ms)")
+        .transform_filter("datum.front")
+        .transform_calculate(right="datum.median_ms * datum.median_ms > datum.least * datum.most")
     )
+    names = [
+        of_front.transform_calculate(name=f"{which} ? datum.variant : ''")
+        .mark_text(dx=dx, dy=-9, align=align, fontSize=10.5, color=source.style.ink)
+        .encode(x=x, y=y, text="name:N")
+        for which, dx, align in _SIDES
+    ]
     between = (intervals,) if any(row["low_ms"] for row in found) else ()
-    return alt.layer(front, *between, points, names, data=source.data("rows"), height=300)
+    return alt.layer(front, *between, points, *names, data=source.data("rows"), height=300)
 
 
 def size(source: Source) -> Any | None:

@@ -110,6 +110,20 @@
     Object.values(node).forEach(narrow);
   }
 
+  // A title under a chart is no wider than its axis, but for a letter or two, whatever the reader's font.
+  const LETTER_PX = 6;
+  function wrapped(vega, width) {
+    const most = (width - (width < 500 ? 104 : found.room.names)) / LETTER_PX;
+    for (const axis of vega.axes ?? []) {
+      if (axis.orient !== "bottom" || typeof axis.title !== "string") continue;
+      axis.title = axis.title.split(" ").reduce((lines, word) => {
+        const longer = `${lines.at(-1)} ${word}`.trim();
+        return longer.length > most ? [...lines, word] : [...lines.slice(0, -1), longer];
+      }, [""]);
+    }
+    (vega.marks ?? []).forEach((each) => wrapped(each, width));
+  }
+
   // As wide as the text of a sheet of A4, at the size that a browser gives to a point.
   const PAPER_PX = 690;
   let paper = false;
@@ -128,6 +142,7 @@
           if (data.name === "samples") data.values = samples(run);
           else if (data.name in found.runs[run].tables) data.values = table(run, data.name).filter(isWanted);
         }
+        wrapped(vega, width);
         return vega;
       };
       const { view } = await window.vegaEmbed(host, spec, {

@@ -146,6 +146,81 @@ def test_paper_has_every_section_open_and_light(one: Written, open_report: Open,
     assert paper.startswith(b"%PDF") and report.said == []
 
 
+# Lays the page out in columns as high as a sheet, which break as pages do, and returns what lies in another column than
+# what it stands above.
+PARTED = """(height) => {
+    const main = document.querySelector("main");
+    Object.assign(main.style, { width: "680px", columnWidth: "680px", columnGap: "40px", columnFill: "auto",
+        height: `${height}px` });
+    const page = (element, which) =>
+        Math.floor(([...element.getClientRects()].at(which).left - main.getBoundingClientRect().left + 1) / 720);
+    const parted = [];
+    const check = (above, below) => {
+        if (!above || !below || !above.getClientRects().length || !below.getClientRects().length) return 0;
+        if (page(above, 0) !== page(below, 0)) parted.push(`${above.tagName} ${above.textContent.slice(0, 40)}`);
+        return 1;
+    };
+    let count = 0;
+    for (const header of main.querySelectorAll(":scope > section > header")) {
+        count += check(header.querySelector("h2"), header.querySelector("p"));
+        count += check(header.querySelector("h2"), header.parentElement.querySelector(".chart, tbody tr, pre, li, dt"));
+    }
+    for (const caption of main.querySelectorAll("figcaption")) {
+        count += check(caption, caption.parentElement.querySelector(".chart"));
+        count += check(caption.firstElementChild, caption.lastElementChild);
+    }
+    for (const table of main.querySelectorAll("table")) {
+        count += check(table.caption, table.tHead);
+        count += check(table.tHead, table.tBodies[0].rows[0]);
+    }
+    return { parted, count, pages: Math.round(main.scrollWidth / 720) };
+}"""
+
+
+def test_on_paper_no_heading_is_parted_from_what_is_under_it(one: Written, open_report: Open) -> None:
+    report = open_report(one.path)
+    report.wait_for_charts()
+    report.page.emulate_media(media="print")
+    for height in range(800, 1200, 40):
+        found = report.page.evaluate(PARTED, height)
+        assert found["count"] > 40 and found["pages"] > 4
+        assert found["parted"] == [], f"on pages of {height} px"
+
+
+# What of a chart's text lies outside of its picture, by how many pixels; a canvas is asked for its scene.
+CUT_OFF = """() => {
+    const found = [];
+    const look = (chart, text, left, right) => {
+        if (Math.max(left, right) > 1) found.push([chart.dataset.name, text, Math.round(Math.max(left, right))]);
+    };
+    for (const chart of document.querySelectorAll(".chart")) {
+        const frame = chart.getBoundingClientRect();
+        for (const text of chart.querySelectorAll("svg text")) {
+            const at = text.getBoundingClientRect();
+            if (at.width) look(chart, text.textContent, frame.left - at.left, at.right - frame.right);
+        }
+        if (!chart.querySelector("canvas")) continue;
+        const walk = (mark, from) => (mark.items ?? []).forEach((item) => {
+            if (mark.marktype === "text" && String(item.text ?? "").trim()) {
+                look(chart, String(item.text), -(from + item.bounds.x1), from + item.bounds.x2 - frame.width);
+            }
+            walk(item, mark.marktype === "group" ? from + (item.x ?? 0) : from);
+        });
+        walk(chart.view.scenegraph().root, chart.view.origin()[0]);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_no_text_of_a_chart_is_cut_off(mixed: Written, open_report: Open, width: int) -> None:
+    report = open_report(mixed.path, width)
+    report.wait_for_charts()
+    assert report.page.evaluate(CUT_OFF) == []
+    titles = report.page.eval_on_selector_all("#energy svg text", "all => all.map(each => each.textContent)")
+    assert any("SIMULATED" in title for title in titles)
+
+
 def test_without_a_way_to_unpack_the_samples_the_rest_is_drawn(one: Written, open_report: Open) -> None:
     report = open_report(one.path, before="delete window.DecompressionStream")
     report.wait_for_charts()
