@@ -56,6 +56,42 @@ def expand(shape: tuple[int, ...], sparsity: Sparsity, values: Array) -> Array:
         ValueError: the description contradicts itself, the shape or the number of values; says how.
     """
     _check(len(shape), sparsity)
+    outer, block = sparsity.levels[0], sparsity.block_shape(len(shape))[0]
+    rows = outer.format == "dense" and sparsity.traversal_order[0] == 0 and (outer.size - 1) * block < shape[0]
+    if not rows or values.size <= _SLICE:
+        return _expand(shape, sparsity, values)
+    dense = np.zeros(shape, values.dtype)
+    step, end = max(1, _SLICE * outer.size // values.size), 0
+    for first in range(0, outer.size, step):  # the coordinates of all values take many times what is stored
+        part, start, end = _part(sparsity, first, min(first + step, outer.size))
+        some = dense[first * block : (first + step) * block]
+        some[:] = _expand(some.shape, part, values[start:end])
+    if end != values.size:
+        raise ValueError(f"the indices describe {end} values, {values.size} are stored")
+    return dense
+
+
+def _part(sparsity: Sparsity, first: int, last: int) -> tuple[Sparsity, int, int]:
+    """The tree below some positions of its outermost, dense level, and which of the values are its own."""
+    levels: list[Level] = []
+    start, end = 0, 1  # of the nodes of the level above
+    for level in sparsity.levels:
+        if not levels:
+            levels.append(Level("dense", last - first, _NONE, _NONE))
+            start, end = first, last
+        elif level.format == "dense":
+            levels.append(level)
+            start, end = start * level.size, end * level.size
+        else:
+            segments = level.segments[start : end + 1].astype(np.int64)
+            if segments.size != end + 1 - start:
+                raise ValueError(f"{level.segments.size} row pointers are there, {end + 1} are expected at least")
+            start, end = int(segments[0]), int(segments[-1])
+            levels.append(Level("csr", level.size, segments - start, level.indices[start:end]))
+    return Sparsity(sparsity.traversal_order, sparsity.block_map, tuple(levels)), start, end
+
+
+def _expand(shape: tuple[int, ...], sparsity: Sparsity, values: Array) -> Array:
     rank, blocks = len(shape), sparsity.block_shape(len(shape))
     # Where blocks do not divide a dimension, the last one reaches beyond it.
     padded = [-(-size // block) * block for size, block in zip(shape, blocks, strict=True)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgesparse.convert import encodings
 from edgesparse.convert.encodings import Level, Sparsity, expand
 
 EMPTY = np.zeros(0, np.int32)
@@ -76,10 +79,22 @@ def encoded(draw: st.DrawFn) -> tuple[Any, Sparsity, Any]:
     return dense, *encode(dense, block, order, formats)
 
 
-@given(encoded())
-def test_expands_what_was_encoded(case: tuple[Any, Sparsity, Any]) -> None:
+@given(encoded(), st.sampled_from([1, 1 << 18]))
+def test_expands_what_was_encoded(case: tuple[Any, Sparsity, Any], values_at_once: int) -> None:
     dense, sparsity, values = case
+    with patch.object(encodings, "_SLICE", values_at_once):
+        assert np.array_equal(expand(dense.shape, sparsity, values), dense)
+
+
+def test_a_large_tensor_is_expanded_in_little_more_than_itself() -> None:
+    dense = np.zeros((2048, 2048), np.float32)
+    dense[:, ::2] = 1
+    sparsity, values = encodings.encode(dense)
+    tracemalloc.start()
     assert np.array_equal(expand(dense.shape, sparsity, values), dense)
+    most_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most_bytes < 3 * dense.nbytes  # the coordinates of all values at once: nine times
 
 
 def csr() -> tuple[Any, Sparsity, Any]:
@@ -93,17 +108,21 @@ def test_block_shape_is_outputs_by_inputs() -> None:
     assert sparsity.block_shape(2) == (1, 4)
 
 
+@pytest.mark.parametrize("values_at_once", [1, 1 << 18])
 @pytest.mark.parametrize(
     ("segments", "indices", "says"),
     [
         ([0, 1], [1, 0, 3], "row pointers"),
         ([0, 2, 1], [1, 0, 3], "do not fit"),
-        ([0, 1, 2], [1, 0, 3], "do not fit"),
+        ([0, 1, 2], [1, 0, 3], "do not fit|describe 2 values, 3 are stored"),
         ([0, 1, 3], [1, 0, 4], "outside dimension 1"),
         ([0, 1, 2], [1, 0], "2 values, 3 are stored"),
     ],
 )
-def test_refuses_indices_that_contradict(segments: list[int], indices: list[int], says: str) -> None:
+def test_refuses_indices_that_contradict(
+    segments: list[int], indices: list[int], says: str, values_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encodings, "_SLICE", values_at_once)
     dense, sparsity, values = csr()
     level = Level("csr", 2, np.array(segments, np.int32), np.array(indices, np.int32))
     with pytest.raises(ValueError, match=says):
