@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from edgesparse.convert import Bundle
 from edgesparse.errors import BoardError, MeasurementError
 from edgesparse.files import sha256_of
 from edgesparse.store import RunRecord
+from edgesparse.zipapp import agent_zipapp
 from tests.faults.boards import assert_usable, measure
 from tests.faults.conftest import Tell, samples
-from tests.waiting import wait_until
+from tests.faults.test_agents import repacked
 
 MISSING = tools.missing_packages(build=True)
 pytestmark = [
@@ -136,23 +139,75 @@ def test_power_cut_during_a_run(bundle: Bundle, virtual: Board, plug: Plug, tell
          "the run ends with that reason, what was measured is kept; the board is free", missing)  # fmt: skip
 
 
-@pytest.mark.parametrize("after_s", [0.2, 1.0, 2.5])
-def test_power_cut_during_an_upgrade(bundle: Bundle, virtual: Board, plug: Plug, after_s: float, tell: Tell) -> None:
-    shell(virtual, "cd /root/.edgesparse/agent; for f in *.pyz; do mv $f $(echo $f | tr 0-9 9876543210); done; sync")
-    threading.Timer(after_s, plug.pull).start()
-    with suppress(BoardError), BoardSession(virtual, reach) as session:  # it may be done before, or cut anywhere
-        session.control("upgrade")
-    wait_until(lambda: plug.pulled)
+# When the power is cut in an upgrade, in the order in which it goes on: what is then so in the board's store. $1 is the
+# new program.
+MOMENTS = {
+    "the program arrives": "ls -d agent/.part-* >/dev/null 2>&1",
+    "it begins": "grep -qszx upgrade /proc/[0-9]*/cmdline",
+    "the old agent has ended": "[ ! -S agent.sock ]",
+    "the new one has begun": 'grep -qszxF "$1" $(grep -lszx daemon /proc/[0-9]*/cmdline) /dev/null',
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_power_cut_during_an_upgrade(bundle: Bundle, virtual: Board, plug: Plug, moment: str, tell: Tell) -> None:
+    old, new = put_an_old_agent_there(virtual), agent_zipapp()[1]
+    program = f"/root/.edgesparse/agent/{new}.pyz"
+    assert shell(virtual, "ls /root/.edgesparse/agent") == f"{old}.pyz"
+    with cut_when(MOMENTS[moment], program, virtual, plug), BoardSession(virtual, reach) as session:
+        assert session.runtime
+        with pytest.raises(BoardError):  # it is cut before it ends
+            session.control("upgrade")
     plug.back()
+    there = shell(virtual, "ls /root/.edgesparse/agent").split()
+    assert f"{old}.pyz" in there, "until the new one runs"
     assert_usable(bundle, virtual)
     with BoardSession(virtual, reach) as session:
         session.control("upgrade")
     programs = shell(virtual, "cd /root/.edgesparse/agent; sha256sum *; find . -name '.part-*'").splitlines()
-    assert len(programs) == 1
-    assert programs[0].split()[0] + ".pyz" == programs[0].split()[1]
-    if after_s == 2.5:
-        tell("power cut during an agent's upgrade", "emulator killed 0.2, 1 and 2.5 s after its start",
+    assert [line.split() for line in programs] == [[new, f"{new}.pyz"]]
+    if moment == list(MOMENTS)[-1]:
+        tell("power cut during an agent's upgrade",
+             "emulator killed as its program arrives, as it begins, as the old agent has ended, as the new one begins",
              "the next one completes it; one whole agent there", 0)  # fmt: skip
+
+
+def put_an_old_agent_there(board: Board) -> str:
+    """Have an agent of another version run in the place of this one's, whose program is gone; returns its SHA-256."""
+    data, sha256 = repacked(agent_zipapp()[0], 1)
+    with BoardSession(board, reach) as session, tempfile.TemporaryDirectory() as directory:
+        runtime, remote = session.runtime, f"{session.home}/agent/{sha256}.pyz"
+        local = Path(directory) / "old"
+        local.write_bytes(data)
+        session.transport.put([(local, remote)], lambda count: None)
+        path = f"PYTHONPATH={os.pathsep.join(runtime.pythonpath)}"
+        done = session.transport.run(
+            ["env", path, runtime.python, remote, "start", "--home", session.home], timeout_s=300
+        )
+        assert json.loads(done.stdout)["state"] == "started", done.stdout
+        session.transport.run(
+            ["sh", "-c", 'rm -- "$1"; sync', "sh", f"{session.home}/agent/{agent_zipapp()[1]}.pyz"], timeout_s=60
+        )
+    return sha256
+
+
+@contextmanager
+def cut_when(condition: str, program: str, board: Board, plug: Plug) -> Iterator[None]:
+    """Pull the plug as soon as this is so on the board."""
+    script = f"cd /root/.edgesparse; until {condition}; do sleep 0.02; done; echo now"
+    watching = SshTransport(board)
+    stream = watching.open(["sh", "-c", script, "sh", program])
+
+    def watch() -> None:
+        if stream.readline(600) == b"now\n":
+            plug.pull()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield
+    thread.join()
+    watching.close()
+    assert plug.pulled
 
 
 def test_a_clock_that_jumps(bundle: Bundle, virtual: Board, tell: Tell) -> None:
