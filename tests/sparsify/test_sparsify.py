@@ -370,16 +370,19 @@ def test_without_tensorflow_and_as_one_json_document(tmp_path: Path) -> None:
     assert [each["name"] for each in found["manifest"]["variants"]] == ["dense", "block-16x1-80"]
 
 
-@pytest.fixture(scope="module")
-def hundred_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six fully connected layers."""
-    maker, graph = Maker("dense", False, twin=False), Graph(1, 2048)
+def write_fully_connected(layers: int, width: int, directory: Path) -> Path:
+    maker, graph = Maker("dense", False, twin=False), Graph(1, width)
     x = graph.input
-    for _ in range(6):
-        x = graph.fully_connected(x, maker.weights(2048, 2048, density=1), activation="RELU")
-    path = write(graph.finish(x), tmp_path_factory.mktemp("large"))
+    for _ in range(layers):
+        x = graph.fully_connected(x, maker.weights(width, width, density=1), activation="RELU")
+    path = write(graph.finish(x), directory)
     assert path.stat().st_size > 100_000_000
     return path
+
+
+@pytest.fixture(scope="module")
+def hundred_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_fully_connected(6, 2048, tmp_path_factory.mktemp("large"))
 
 
 def test_a_hundred_megabytes_are_pruned_in_a_few_seconds(hundred_megabytes: Path, tmp_path: Path) -> None:
@@ -398,10 +401,15 @@ def test_a_hundred_megabytes_are_pruned_in_a_few_seconds(hundred_megabytes: Path
     assert float(done.stdout) < 5  # of a processor: others on this machine do not count
 
 
-@pytest.mark.parametrize("pattern", [["16x1", "--sparsity", "0.8"], ["2:4"]], ids=lambda pattern: pattern[0])
+@pytest.mark.parametrize(
+    ("pattern", "layers", "width"),
+    [(["16x1", "--sparsity", "0.8"], 6, 2048), (["2:4"], 6, 2048), (["unstructured", "--sparsity", "0.6"], 1, 5050)],
+    ids=["16x1", "2:4", "one tensor"],
+)
 def test_no_process_takes_three_times_a_hundred_megabytes(
-    pattern: list[str], hundred_megabytes: Path, tmp_path: Path
+    pattern: list[str], layers: int, width: int, tmp_path: Path
 ) -> None:
+    model = write_fully_connected(layers, width, tmp_path)
     # From a small process: until it starts a program, a child counts as large as this one.
     code = (
         "import resource, subprocess, sys\n"
@@ -412,7 +420,7 @@ def test_no_process_takes_three_times_a_hundred_megabytes(
         sys.executable,
         "-c",
         code,
-        str(hundred_megabytes),
+        str(model),
         "--pattern",
         *pattern,
         "--out",
@@ -421,7 +429,7 @@ def test_no_process_takes_three_times_a_hundred_megabytes(
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     most_bytes = int(done.stdout) * 1024  # of it, or of a process that it started
-    assert 200_000_000 < most_bytes < 3 * hundred_megabytes.stat().st_size
+    assert 200_000_000 < most_bytes < 3 * model.stat().st_size
 
 
 def test_a_file_that_is_much_for_xnnpack_is_checked_by_its_twin_there(
