@@ -239,7 +239,7 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"Expected a board's name of at most 64 ASCII letters, digits, dots, hyphens and underscores, a letter or a "
+            f"Expected a board's name of at most 64 ASCII letters, digits, dots, hyphens and underscores, a letter or "
             f"digit first; found {name!r}.",
             hint=f"For example {_usable(name)!r}.",
         )
