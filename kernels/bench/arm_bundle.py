@@ -64,7 +64,7 @@ def make_bundle(
 
 
 def _described(directory: Path, name: str, spec: Spec, *, has_twin: bool) -> Variant:
-    layers = describe_layers(read_model(directory / f"{name}.tflite"), {}, {})
+    model = read_model(directory / f"{name}.tflite")
     return Variant(
         name=name,
         file=describe(directory, f"{name}.tflite"),
@@ -73,10 +73,10 @@ def _described(directory: Path, name: str, spec: Spec, *, has_twin: bool) -> Var
         recipe=None,
         pattern=str(spec.zeros.pattern or DENSE),
         sparsity=spec.zeros.sparsity,
-        density=overall_density(layers),
+        density=overall_density([model]),
         accuracy=None,
         accuracy_samples=0,
-        layers=layers,
+        layers=describe_layers(model, {}, {}),
         host_parity=[],
     )
 
