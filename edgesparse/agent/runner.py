@@ -98,19 +98,24 @@ class Runner:
             await before()
             await self._measure()
             if self.launch_medians:
-                self.record("finished", status="finished", reason="")
+                self._end("finished", "")
             else:
-                reason = "every cell failed in the rounds" if self.passed_check else "no cell passed its check"
-                self.record("finished", status="failed", reason=reason)
+                found = "every cell failed in the rounds" if self.passed_check else "no cell passed its check"
+                self._end("failed", found)
         except asyncio.CancelledError:
+            self.journal.give_up_reserve()
             self.record("stopped", reason="cancelled", detail="")
-            self.record("finished", status="cancelled", reason=self.cancelled_because)
+            self._end("cancelled", self.cancelled_because)
             raise
         except (Damaged, Unsuitable) as error:
-            self.record("finished", status="failed", reason=str(error))
+            self._end("failed", str(error))
         except OSError as error:
-            self.journal.give_up_reserve()
-            self.record("finished", status="failed", reason=f"the agent could not go on: {error}")
+            self._end("failed", f"the agent could not go on: {error}")
+
+    def _end(self, status: str, reason: str) -> None:
+        """Record how it ended, if need be in the space that was kept for that."""
+        self.journal.give_up_reserve()
+        self.record("finished", status=status, reason=reason)
 
     async def _measure(self) -> None:
         spec = self.spec

@@ -15,6 +15,7 @@ import pytest
 
 from edgesparse.agent.journal import Journal, last_record
 from edgesparse.agent.queue import KEPT_RUNS, Entry, RunQueue
+from edgesparse.agent.runner import Runner
 from edgesparse.agent.store import BoardStore
 from tests.agent.conftest import Agent
 from tests.agent.test_hostile import SPEC
@@ -54,6 +55,22 @@ def test_a_full_disk_has_space_for_the_end_of_a_run(tmp_path: Path, monkeypatch:
     status = asyncio.run(close_interrupted(tmp_path))
     assert [(each["run"], each["status"]) for each in status["ended"]] == [("run-1", "failed")]
     assert [path.name for path in directory.iterdir()] == ["journal.jsonl"]
+
+
+def test_a_run_that_is_cancelled_on_a_full_disk_has_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancel() -> None:
+        with Journal(tmp_path / "journal.jsonl", reserve=True) as journal:
+            runner = Runner(SPEC, BoardStore(tmp_path), journal, agent={}, worker_command=[], notify=lambda: None)
+            running = asyncio.create_task(runner.run(before=asyncio.Event().wait))
+            await asyncio.sleep(0)
+            full(monkeypatch, lambda _: (tmp_path / "journal.reserve").exists())
+            running.cancel()
+            await asyncio.wait([running])
+            assert running.cancelled()
+
+    asyncio.run(cancel())
+    end = last_record(tmp_path / "journal.jsonl")
+    assert end and (end["type"], end["status"]) == ("finished", "cancelled")
 
 
 def test_a_journal_that_takes_nothing_does_not_keep_the_others_from_their_end(
