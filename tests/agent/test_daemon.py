@@ -23,6 +23,7 @@ import pytest
 
 from edgesparse import wire
 from edgesparse.agent.journal import read_from
+from edgesparse.agent.order import launch_order
 from edgesparse.zipapp import agent_zipapp
 from tests.agent.conftest import Agent
 from tests.tiny import npz
@@ -64,9 +65,9 @@ def test_rounds_are_interleaved_and_every_launch_is_a_process_of_its_own(agent: 
     client = agent.connect()
     spec = agent.submit(client)
     launches = [record for record in client.records(spec.run) if record["type"] == "launch"]
-    order = [[launch["cell"] for launch in launches if launch["round"] == number] for number in (0, 1)]
-    assert sorted(order[0]) == sorted(order[1]) == sorted(cell.id for cell in spec.cells)
-    assert order[1] == order[0][-1:] + order[0][:-1]
+    rounds = range(spec.max_rounds)
+    order = [[launch["cell"] for launch in launches if launch["round"] == number] for number in rounds]
+    assert order == [launch_order([cell.id for cell in spec.cells], spec.run, number) for number in rounds]
     assert len({launch["pid"] for launch in launches}) == len(launches)
 
 

@@ -58,10 +58,13 @@ def test_a_full_disk_has_space_for_the_end_of_a_run(tmp_path: Path, monkeypatch:
 
 
 def test_a_run_that_is_cancelled_on_a_full_disk_has_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
     async def cancel() -> None:
         with Journal(tmp_path / "journal.jsonl", reserve=True) as journal:
             runner = Runner(SPEC, BoardStore(tmp_path), journal, agent={}, worker_command=[], notify=lambda: None)
-            running = asyncio.create_task(runner.run(before=asyncio.Event().wait))
+            running = asyncio.create_task(runner.run(before=wait))
             await asyncio.sleep(0)
             full(monkeypatch, lambda _: (tmp_path / "journal.reserve").exists())
             running.cancel()
