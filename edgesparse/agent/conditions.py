@@ -49,7 +49,7 @@ def board_facts(root: Path = Path("/")) -> dict[str, Any]:
 
 def program_architecture() -> str:
     """What programs here are built for: a 32-bit system on a 64-bit ARM kernel is `armv7l`."""
-    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
+    machine = {"arm64": "aarch64", "amd64": "x86_64", "armv8l": "armv7l"}.get(platform.machine(), platform.machine())
     return "armv7l" if machine == "aarch64" and sys.maxsize < 2**32 else machine
 
 
@@ -197,7 +197,12 @@ def _temperatures(root: Path) -> dict[str, float]:
 
 
 def _text(path: Path) -> str | None:
+    """What is in it; None where there is nothing, or nothing that can be read."""
     try:
-        return path.read_text(errors="replace").strip("\0\n ") or None
+        # Unbuffered, None says that there is nothing just now, as of a Jetson's zones that are switched off; as text,
+        # that would be a TypeError.
+        with path.open("rb", buffering=0) as file:
+            said = file.read()
     except OSError:
         return None
+    return (said or b"").decode(errors="replace").strip("\0\n ") or None

@@ -21,7 +21,8 @@ MODULES = {
     "pip": "pip",
 }
 _PYTHONS = ["python3", *(f"python3.{minor}" for minor in range(15, 5, -1))]
-_ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64"}
+# armv8l is what a 64-bit ARM kernel calls itself to 32-bit programs, if it is told to.
+_ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64", "armv8l": "armv7l"}
 
 # One JSON line about the Python that runs it, in a Python that every version since 2.7 understands. Modules are looked
 # for, not imported: that would take a second each on a small board.
@@ -61,23 +62,38 @@ grep -E '^(model name|flags|Features|CPU part)[[:space:]]*:' /proc/cpuinfo | sor
   echo "cpuinfo $line"
 done
 echo "governors" $(cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u)
-# $1: kind, $2: name, $3: the file that is read for a value
-sensor() { if [ -r "$3" ]; then echo "sensor $1 yes $2"; else echo "sensor $1 no $2"; fi; }
+# $1: kind, $2: name, the rest: the files that values are read from, one of which is enough. Only reading tells: of a
+# Jetson's thermal zone that is switched off, and of a monitor's channel that is not connected, everyone may read the
+# file, and nobody can.
+sensor() {
+  kind=$1; sensor=$2; shift 2; readable=
+  for value do
+    [ -e "$value" ] || continue
+    readable=no
+    cat "$value" >/dev/null 2>&1 && readable=yes && break
+  done
+  [ -z "$readable" ] || echo "sensor $kind $readable $sensor"
+}
 for zone in /sys/class/thermal/thermal_zone*; do
-  [ -e "$zone/temp" ] && sensor thermal "$(cat "$zone/type" 2>/dev/null)" "$zone/temp"
+  sensor thermal "$(cat "$zone/type" 2>/dev/null)" "$zone/temp"
 done
 for chip in /sys/class/hwmon/hwmon*; do
-  for value in "$chip"/power[0-9]*_input "$chip"/curr[0-9]*_input; do
-    [ -e "$value" ] && sensor power "$(cat "$chip/name" 2>/dev/null)" "$value" && break
-  done
+  sensor power "$(cat "$chip/name" 2>/dev/null)" "$chip"/power[0-9]*_input "$chip"/curr[0-9]*_input
+done
+for chip in /sys/bus/i2c/drivers/ina3221x/*/iio:device*; do  # JetPack 4
+  sensor power ina3221x "$chip"/in_power[0-9]*_input "$chip"/in_current[0-9]*_input
 done
 for domain in /sys/class/powercap/*:*; do
-  [ -e "$domain/energy_uj" ] && sensor energy "$(cat "$domain/name" 2>/dev/null)" "$domain/energy_uj"
+  sensor energy "$(cat "$domain/name" 2>/dev/null)" "$domain/energy_uj"
 done
 for supply in /sys/class/power_supply/*; do
-  [ -e "$supply/power_now" ] && sensor battery "${supply##*/}" "$supply/power_now"
+  sensor battery "${supply##*/}" "$supply/power_now"
 done
-command -v vcgencmd >/dev/null && echo "sensor throttled yes vcgencmd"
+if command -v vcgencmd >/dev/null; then  # it answers those of the group video, and pmic_read_adc on a Pi 5 alone
+  case $(vcgencmd get_throttled 2>/dev/null) in throttled=*) readable=yes;; *) readable=no;; esac
+  echo "sensor throttled $readable vcgencmd"
+  case $(vcgencmd pmic_read_adc 2>/dev/null) in *current*) echo "sensor power yes pmic";; esac
+fi
 echo "release $(head -n 1 /etc/nv_tegra_release 2>/dev/null)"
 echo "systemd $(XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)} systemctl --user is-system-running 2>/dev/null)"
 while [ ! -d "$home" ]; do home=$(dirname -- "$home"); done

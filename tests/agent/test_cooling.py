@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,26 @@ def test_a_jetson_nano_is_waited_for_by_the_zones_that_measure(tmp_path: Path, m
     assert (found["reached"], found["to_c"], len(slept)) == (True, 42.5, 2)
     told = read_conditions("after", nano(tmp_path), 0.0)["temperature_c"]
     assert told == {name: int(value) / 1000 for name, value in NANO.items() if name != "PMIC-Die"}
+
+
+def test_a_zone_that_is_switched_off_has_no_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Jetson Orin's accelerators: the file is there, and its kernel says that there is nothing just now (EAGAIN)."""
+    at = "sys/class/thermal/thermal_zone"
+    write(tmp_path, {f"{at}0/type": "cpu-thermal", f"{at}0/temp": "47531", f"{at}2/type": "cv0-thermal"})
+    write(tmp_path, {f"{at}2/temp": "", f"{at}8/type": "tj-thermal", f"{at}8/temp": "48218"})
+    nothing_yet, kept_open = os.pipe()
+    os.set_blocking(nothing_yet, False)
+    as_ever = io.open
+
+    def opened(file: Any, *args: Any, **kwargs: Any) -> Any:
+        is_off = str(file).endswith("thermal_zone2/temp")
+        return as_ever(os.dup(nothing_yet) if is_off else file, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", opened)
+    assert read_conditions("before", tmp_path, 0.0)["temperature_c"] == {"cpu-thermal": 47.531, "tj-thermal": 48.218}
+    assert hottest_c(tmp_path) == 48.218
+    os.close(nothing_yet)
+    os.close(kept_open)
 
 
 def test_a_board_without_a_temperature_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,23 @@
 """What boards say of themselves, and the script itself on this one.
 
 In data/boards/captured lies what systems have really said (`edgesparse boards probe BOARD --raw`); the files beside it
-are written as boards would say it that were not at hand.
+are put together from what such boards are known to say, as data/boards/README.md has it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from edgesparse.agent import conditions
+from edgesparse.boards import facts as boards_facts
 from edgesparse.boards import reach
 from edgesparse.boards.facts import BoardFacts, Interpreter, Sensor, parse_facts, probe
 from edgesparse.boards.fitting import fitting_type
@@ -22,6 +26,7 @@ from edgesparse.boards.provision import choose_python
 from edgesparse.boards.transport import Transport
 from edgesparse.boards.types import cpu_name, instruction_sets, list_types
 from edgesparse.errors import BoardError
+from tests.agent.sensors.trees import write
 from tests.sshd import Sshd
 
 SAMPLES = Path(__file__).parent.parent / "data" / "boards"
@@ -131,9 +136,7 @@ def test_a_board_with_an_old_python_is_told_what_to_install() -> None:
     jetson = dataclasses.replace(facts("jetpack-5"), pythons=facts("jetpack-5").pythons[:1])
     with pytest.raises(BoardError) as caught:
         choose_python(jetson, resolve("jetson", host="board"))
-    assert "Expected Python 3.9 or newer on jetson (NVIDIA Jetson Orin Nano Developer Kit, Ubuntu 20.04.6" in str(
-        caught.value
-    )
+    assert "Expected Python 3.9 or newer on jetson (NVIDIA Orin Nano Developer Kit, Ubuntu 20.04.6" in str(caught.value)
     assert "found /usr/bin/python3 (3.8.10)" in caught.value.message
     assert "sudo apt install python3.9" in caught.value.hint
     with pytest.raises(BoardError, match=r"3\.10 or newer .* found /usr/bin/python3 \(3\.6\.9\).* python3\.10;"):
@@ -169,7 +172,7 @@ def test_this_machine(transport: Transport, board: Board) -> None:
 @pytest.mark.parametrize(
     ("sample", "arch", "fits", "why"),
     [
-        ("jetpack-5", "aarch64", "jetson-orin", "its model is 'NVIDIA Jetson Orin Nano Developer Kit'"),
+        ("jetpack-5", "aarch64", "jetson-orin", "its model is 'NVIDIA Orin Nano Developer Kit'"),
         ("jetpack-6", "aarch64", "jetson-orin", "its model is 'NVIDIA Jetson AGX Orin Developer Kit'"),
         ("raspberry-pi-os-64", "aarch64", "raspberrypi5", "its model is 'Raspberry Pi 5 Model B Rev 1.0'"),
         ("raspberry-pi-os-32", "armv7l", "raspberrypi-32bit", "it is armv7l"),  # on a 64-bit kernel
@@ -196,10 +199,89 @@ def test_a_board_that_no_type_fits_is_told_why() -> None:
     assert "no board type is riscv64" in found.reason
 
 
-def test_jetsons_say_their_release_and_power_monitor() -> None:
-    board = facts("jetpack-5")
-    assert board.release.startswith("# R35 (release), REVISION: 4.1")
-    assert Sensor("power", "ina3221", True) in board.sensors
+@pytest.mark.parametrize(
+    ("sample", "release", "monitors"),
+    [
+        ("jetpack-4", "# R32 (release), REVISION: 7.4", ["ina3221x"]),
+        ("jetpack-5", "# R35 (release), REVISION: 4.1", ["ina3221"]),
+        ("jetpack-6", "# R36 (release), REVISION: 4.3", ["ina3221", "ina3221"]),
+    ],
+)
+def test_jetsons_say_their_release_and_power_monitors(sample: str, release: str, monitors: list[str]) -> None:
+    board = facts(sample)
+    assert board.release.startswith(release)
+    assert [each.name for each in board.sensors if each.kind == "power" and each.readable] == monitors
+
+
+@pytest.mark.parametrize(
+    ("sample", "cpu", "isa"),
+    [
+        ("jetpack-4", "cortex-a57", ["neon"]),
+        ("jetpack-5", "cortex-a78ae", ["neon", "fp16", "dotprod"]),
+        ("jetpack-6", "cortex-a78ae", ["neon", "fp16", "dotprod"]),
+        ("raspberry-pi-os-64", "cortex-a76", ["neon", "fp16", "dotprod"]),
+        ("raspberry-pi-os-32", "cortex-a72", ["neon"]),  # the kernel's words are those of 64 bits
+    ],
+)
+def test_arm_boards_are_named_by_their_cores(sample: str, cpu: str, isa: list[str]) -> None:
+    """Also where they have a `model name`, as Jetsons: it is the same of all of them."""
+    assert (facts(sample).cpu, facts(sample).isa) == (cpu, isa)
+
+
+@pytest.mark.parametrize(
+    ("machine", "bits", "arch"),
+    [
+        ("aarch64", 64, "aarch64"), ("aarch64", 32, "armv7l"), ("armv8l", 32, "armv7l"), ("armv7l", 32, "armv7l"),
+        ("arm64", 64, "aarch64"), ("x86_64", 64, "x86_64"),
+    ],
+)  # fmt: skip
+def test_the_architecture_is_that_of_programs(
+    machine: str, bits: int, arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel of 32-bit Raspberry Pi OS has 64 bits, and says so; the agent there finds the same."""
+    assert parse_facts(f"arch {machine}\nbits {bits}\n").arch == arch
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(conditions, "sys", SimpleNamespace(maxsize=2 ** (bits - 1) - 1))
+    assert conditions.program_architecture() == arch
+
+
+VCGENCMD = """#!/bin/sh
+case $1 in
+  get_throttled) echo "$THROTTLED";;
+  pmic_read_adc) echo "  VDD_CORE_A current(7)=6.22421000A";;
+esac
+"""
+
+
+@pytest.mark.parametrize(("answer", "readable"), [("throttled=0x0", True), ("VCHI initialization failed", False)])
+def test_a_sensor_is_readable_if_something_can_be_read(
+    answer: str, readable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_transport: Transport
+) -> None:
+    """A directory stands for what is there and gives nothing, not even to root."""
+    write(tmp_path, {
+        "sys/class/thermal/thermal_zone0/type": "cpu-thermal", "sys/class/thermal/thermal_zone0/temp": "47531",
+        "sys/class/thermal/thermal_zone2/type": "cv0-thermal", "sys/class/thermal/thermal_zone2/temp/nothing": "",
+        "sys/class/hwmon/hwmon0/name": "pwmfan", "sys/class/hwmon/hwmon0/pwm1": "62",
+        "sys/class/hwmon/hwmon2/name": "ina3221", "sys/class/hwmon/hwmon2/curr1_input/nothing": "",
+        "sys/class/hwmon/hwmon2/curr2_input": "256",
+        "sys/class/hwmon/hwmon3/name": "odd", "sys/class/hwmon/hwmon3/power1_input/nothing": "",
+        "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input": "2580",
+        "sys/class/power_supply/ucsi-source-psy-1-00081/online": "0",
+        "bin/vcgencmd": VCGENCMD,
+    })  # fmt: skip
+    (tmp_path / "bin" / "vcgencmd").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("THROTTLED", answer)
+    monkeypatch.setattr(boards_facts, "_SCRIPT", boards_facts._SCRIPT.replace("/sys/", f"{tmp_path}/sys/"))
+    assert probe(local_transport, dataclasses.replace(resolve("local"), python=sys.executable)).sensors == [
+        Sensor("thermal", "cpu-thermal", True),
+        Sensor("thermal", "cv0-thermal", False),
+        Sensor("power", "ina3221", True),
+        Sensor("power", "odd", False),
+        Sensor("power", "ina3221x", True),
+        Sensor("throttled", "vcgencmd", readable),
+        Sensor("power", "pmic", True),
+    ]
 
 
 def test_every_python_is_found_once(sshd: Sshd) -> None:
