@@ -172,6 +172,7 @@ def test_this_machine(transport: Transport, board: Board) -> None:
 @pytest.mark.parametrize(
     ("sample", "arch", "fits", "why"),
     [
+        ("jetpack-4", "aarch64", "jetson-nano", "its model is 'NVIDIA Jetson Nano Developer Kit'"),
         ("jetpack-5", "aarch64", "jetson-orin", "its model is 'NVIDIA Orin Nano Developer Kit'"),
         ("jetpack-6", "aarch64", "jetson-orin", "its model is 'NVIDIA Jetson AGX Orin Developer Kit'"),
         ("raspberry-pi-os-64", "aarch64", "raspberrypi5", "its model is 'Raspberry Pi 5 Model B Rev 1.0'"),
