@@ -34,8 +34,8 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_CELLS = 10_000
 
 CAPABILITIES = ("bench", "check", "queue", "resume")
-BACKENDS = ("builtin", "xnnpack", "csr")
-CSR = "csr"
+BUILTIN, CSR = "builtin", "csr"
+BACKENDS = (BUILTIN, "xnnpack", CSR)
 # What a meter may be put before; see `agent/sensors/source.py`.
 METER_SCOPES = ("wall", "board-input", "soc", "gpu", "rail")
 

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from edgesparse.agent import lean
+
 # Name of the distribution -> module that holds Interpreter and OpResolverType.
 RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
@@ -75,6 +77,7 @@ def _csr(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> A
     if delegate is None:
         raise Unsupported("the kernels' library is not on this board")
     loaded, others = load_delegate(runtime, delegate), runtime.OpResolverType
+    loaded = lean.Delegate(loaded, model) if delegate.alone else loaded
     resolver = others.BUILTIN_WITHOUT_DEFAULT_DELEGATES if delegate.alone else others.AUTO
     options = {"num_threads": threads, "experimental_op_resolver_type": resolver}
     try:

@@ -14,7 +14,17 @@ import numpy as np
 from edgesparse import __version__
 from edgesparse.agent.parity import compare
 from edgesparse.convert import golden
-from edgesparse.convert.bundle import DENSE, VERSION, HostParity, Manifest, Variant, describe, write_manifest
+from edgesparse.convert.bundle import (
+    DENSE,
+    VERSION,
+    File,
+    HostParity,
+    Layer,
+    Manifest,
+    Variant,
+    describe,
+    write_manifest,
+)
 from edgesparse.convert.flatbuffer import read_graphs, read_model
 from edgesparse.convert.keras import Exporter
 from edgesparse.convert.layers import describe_layers, overall_density
@@ -30,6 +40,16 @@ INPUTS = "golden/inputs.npz"
 KERAS = "tf-keras"
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a variant's files hold: their sizes and hashes, each layer, and the density of all weights."""
+
+    file: File
+    twin: File | None
+    layers: list[Layer]
+    density: float
+
+
 @dataclass
 class Exported:
     """One variant's files, relative to the bundle, and what was learnt while making them."""
@@ -43,6 +63,7 @@ class Exported:
     layer_names: dict[int, str]
     precision: str
     parity: list[HostParity] = field(default_factory=list)
+    contents: Contents | None = None
 
     @property
     def reference(self) -> str:
@@ -210,23 +231,32 @@ def _against_keras(directory: Path, variant: Exported, toolchain: Mapping[str, s
     )
 
 
-def _describe(directory: Path, variant: Exported, data: Any) -> Variant:
-    recipe = variant.source.recipe
+def read_contents(directory: Path, variant: Exported) -> Contents:
+    """Look into a variant's files."""
     main, *others = read_graphs(directory / variant.file)
-    layers = describe_layers(main, variant.layer_names, variant.source.wishes, others)
+    return Contents(
+        file=describe(directory, variant.file),
+        twin=None if variant.twin is None else describe(directory, variant.twin),
+        layers=describe_layers(main, variant.layer_names, variant.source.wishes, others),
+        density=overall_density([main, *others]),
+    )
+
+
+def _describe(directory: Path, variant: Exported, data: Any) -> Variant:
+    recipe, contents = variant.source.recipe, variant.contents or read_contents(directory, variant)
     measured = None if data is None else golden.accuracy(directory / variant.file, data.x_test, data.y_test)
     return Variant(
         name=variant.source.name,
-        file=describe(directory, variant.file),
-        twin=None if variant.twin is None else describe(directory, variant.twin),
+        file=contents.file,
+        twin=contents.twin,
         golden=describe(directory, variant.golden),
         recipe=None if variant.recipe is None else describe(directory, variant.recipe),
         pattern=DENSE if recipe is None else recipe.pattern,
         sparsity=None if recipe is None else recipe.sparsity,
-        density=overall_density([main, *others]),
+        density=contents.density,
         accuracy=measured,
         accuracy_samples=0 if measured is None else len(data.x_test),
-        layers=layers,
+        layers=contents.layers,
         host_parity=variant.parity,
         precision=variant.precision,
         trained=variant.source.trained,

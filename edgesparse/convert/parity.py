@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +21,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgesparse import kernels
 from edgesparse.agent import backends
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.agent.worker import Model, load_arrays
 from edgesparse.convert.bundle import HostParity
 from edgesparse.errors import ParityError
-from edgesparse.wire import BACKENDS, CSR
+from edgesparse.wire import BACKENDS, BUILTIN, CSR
 
 IN_PROCESS = "tensorflow"
 DEADLINE_S = 120.0
@@ -40,7 +43,7 @@ class Check:
         variant: of whom it is.
         file, golden: relative to the bundle.
         backends: to check it under; all of `checked_backends` where none is named.
-        lean: a file of floats, in as little memory as can be: each backend in a worker of its own, which sees to it.
+        lean: a file of floats, in as little memory and time as can be: the worker sees to that.
     """
 
     variant: str
@@ -135,12 +138,15 @@ def run_to_its_end(work: Any) -> Any:
 async def _in_workers(
     runtimes: Sequence[str], directory: Path, inputs: str, checks: Sequence[Check]
 ) -> list[list[HostParity]]:
-    return list(await asyncio.gather(*(_in_worker(name, directory, inputs, checks) for name in runtimes)))
+    with tempfile.TemporaryDirectory() as reports:
+        work = (_in_worker(name, directory, inputs, checks, f"{reports}/{name}.json") for name in runtimes)
+        return list(await asyncio.gather(*work))
 
 
-async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
-    """One worker for all files; after a crash or hang a fresh one, in which that file gets a second try of its own, and
-    after each lean check too."""
+async def _in_worker(
+    runtime: str, directory: Path, inputs: str, checks: Sequence[Check], report: str
+) -> list[HostParity]:
+    """One worker for all files; after a crash or hang a fresh one, in which that file gets a second try of its own."""
     waiting = [pair for check in checks for pair in check.pairs()]
     rows: list[HostParity] = []
     while waiting:
@@ -148,8 +154,10 @@ async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequenc
         async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S) as worker:
             while waiting:
                 check, backend = waiting[0]
+                known = next((row for row in rows if (row.file, row.backend) == (check.file, BUILTIN)), None)
                 try:
-                    answer = await worker.ask(_load(directory, inputs, check, runtime, backend))
+                    message = {**_load(directory, inputs, check, runtime, backend), "report": report}
+                    answer = await worker.ask({**message, "builtin_known": known is not None})
                 except WorkerFailed as failure:
                     broken = failure.kind in ("crash", "hang")
                     if broken and not fresh:
@@ -160,10 +168,11 @@ async def _in_worker(runtime: str, directory: Path, inputs: str, checks: Sequenc
                         break
                 else:
                     waiting.pop(0)
-                    rows.append(_row(check, runtime, answer["runtime"]["version"], backend, answer["parity"]))
+                    if known and answer["parity"] is None:
+                        rows.append(msgspec.structs.replace(known, backend=backend))
+                    else:
+                        rows.append(_row(check, runtime, answer["runtime"]["version"], backend, answer["parity"]))
                 fresh = False
-                if check.lean:
-                    break
     return rows
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgesparse import __version__
 from edgesparse.convert import Bundle, toolchain, up_to_date
-from edgesparse.convert.building import complete
+from edgesparse.convert.building import complete, read_contents
 from edgesparse.convert.bundle import CAME_OPEN, CAME_SPARSE, DENSE, MANIFEST, staged
 from edgesparse.convert.flatbuffer import unpack
 from edgesparse.convert.layers import Wish, stored_weights, weight_names
@@ -129,15 +129,22 @@ def sparsify(
         draw_inputs(model, directory, original, None if data is None else data.x_test)
         if original.signatures > 1:
             say(f"the file has {original.signatures} signatures: all are pruned, the first one is run and compared")
+        # Golden outputs are another process's work: each file's begin as soon as it is written.
         with ThreadPoolExecutor(1) as beside:
-            golden = beside.submit(run_reference, directory, original.file, original)
-            pruned = write_pruned(model, original, recipe, directory, say)
+            goldens = [beside.submit(run_reference, directory, DENSE, original.file, original)]
+
+            def start_golden(twin: str) -> None:
+                goldens.append(beside.submit(run_reference, directory, recipe.name, twin, original))
+
+            pruned = write_pruned(model, original, recipe, directory, say, start_golden)
             say("computing golden outputs")
-            counts = [golden.result(), run_reference(directory, pruned.twin, original)]
-        variants = describe_variants(directory, recipe, original, pruned)
-        if shape:
-            variants[0].source.wishes.update(dict.fromkeys(pruned.wishes, Wish(DENSE, CAME_OPEN)))
-        variants[0].source.wishes.update(_came_sparse(model))
+            variants = describe_variants(directory, recipe, original, pruned)
+            if shape:
+                variants[0].source.wishes.update(dict.fromkeys(pruned.wishes, Wish(DENSE, CAME_OPEN)))
+            variants[0].source.wishes.update(_came_sparse(model))
+            for variant in variants:
+                variant.contents = read_contents(directory, variant)
+            counts = [golden.result() for golden in goldens]
         keep_samples(directory, variants, min(counts))
         try:
             rows = check(directory, variants, keep_going=keep_going, say=say)

@@ -54,13 +54,14 @@ def draw_inputs(model: Path, directory: Path, original: Original, held_out: Any)
     _save(directory / INPUTS, golden.sample_inputs(found, held_out))
 
 
-def run_reference(directory: Path, file: str, original: Original) -> int:
-    """Write the outputs of a file under the reference kernels, and say for how many golden inputs there was time.
+def run_reference(directory: Path, name: str, file: str, original: Original) -> int:
+    """Write the outputs of a variant's file under the reference kernels, and say for how many golden inputs there was
+    time.
 
     Raises:
         ModelError: the runtime does not run it.
     """
-    count: int = run_to_its_end(_run_reference(directory, file, original))
+    count: int = run_to_its_end(_run_reference(directory, name, file, original))
     return count
 
 
@@ -73,8 +74,8 @@ def describe_variants(directory: Path, recipe: Recipe, original: Original, prune
     dense = Source(DENSE, original.file, None, {})
     source = Source(recipe.name, original.file, recipe, pruned.wishes)
     return [
-        Exported(dense, original.file, None, _golden(original.file), None, None, names, precision),
-        Exported(source, pruned.file, pruned.twin, _golden(pruned.twin), path, None, names, precision),
+        Exported(dense, original.file, None, _golden(DENSE), None, None, names, precision),
+        Exported(source, pruned.file, pruned.twin, _golden(recipe.name), path, None, names, precision),
     ]
 
 
@@ -126,9 +127,9 @@ def _affordable(directory: Path, original: str, pruned: str, twin: str) -> bool:
     return needed < max(CHECKING_BYTES, 3 * size[original])
 
 
-async def _run_reference(directory: Path, file: str, original: Original) -> int:
+async def _run_reference(directory: Path, name: str, file: str, original: Original) -> int:
     backend = golden.REFERENCE_BACKEND if original.precision in ("float32", "float16") else golden.QUANTISED_BACKEND
-    paths = {"model": file, "inputs": INPUTS, "outputs": _golden(file)}
+    paths = {"model": file, "inputs": INPUTS, "outputs": _golden(name)}
     absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
     message = {"type": "run", **absolute, "backend": backend, "runtime": golden.RUNTIME, "limit_s": GOLDEN_S}
     async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S) as worker:
@@ -147,8 +148,8 @@ async def _run_reference(directory: Path, file: str, original: Original) -> int:
             ) from None
 
 
-def _golden(file: str) -> str:
-    return f"golden/{Path(file).stem}.npz"
+def _golden(name: str) -> str:
+    return f"golden/{name}.npz"
 
 
 def _save(path: Path, arrays: Sequence[Any]) -> None:

@@ -85,9 +85,22 @@ def write_original(model: Path, directory: Path, say: Say = lambda text: None) -
 
 
 def write_pruned(
-    model: Path, original: Original, recipe: Recipe, directory: Path, say: Say = lambda text: None
+    model: Path,
+    original: Original,
+    recipe: Recipe,
+    directory: Path,
+    say: Say = lambda text: None,
+    twin_written: Callable[[str], object] = lambda file: None,
 ) -> Pruned:
     """Prune what `write_original` made of `model` by magnitude, in copies beside it.
+
+    Args:
+        model: the file as the user calls it.
+        original: of which the copies are.
+        recipe: pattern, sparsity and layers.
+        directory: where all files are.
+        say: told what is being done.
+        twin_written: told the twin's name once that file is whole, before the sparse one is made of it.
 
     Raises:
         ModelError: weights that are not finite. RecipeError: the recipe prunes no layer.
@@ -105,22 +118,26 @@ def write_pruned(
                 directory / twin, content, graphs[weight.graph], weight, pattern, recipe.sparsity_of(weight.name)
             )
         names = _layer_names(graphs, weights)
-    wishes = {weight.name: Wish(DENSE, weight.reason) for weight in weights}
     with mapped(directory / twin) as content:
         tree, graphs = unpack(str(model), content)
         rewriter = Rewriter(tree, graphs)
+        encodings = {}
         for weight in pruned:
             values = graphs[weight.graph].weights(weight.tensor.index)
-            encoding = choose_encoding(weight, values, pattern, fixed=rewriter.fixed)
-            if not encoding.dense:
-                rewriter.store_sparse(weight, values, encoding)
-            wishes[weight.name] = Wish(str(pattern), encoding.reason)
+            encodings[weight.name] = choose_encoding(weight, values, pattern, fixed=rewriter.fixed)
             leave_memory(content)
+        if all(encoding.dense for encoding in encodings.values()):
+            twin = str((directory / twin).rename(directory / sparse).name)
+        twin_written(twin)
+        for weight in pruned:
+            if not encodings[weight.name].dense:
+                values = graphs[weight.graph].weights(weight.tensor.index)
+                rewriter.store_sparse(weight, values, encodings[weight.name])
+                leave_memory(content)
         if rewriter.changed:
             write(pack(rewriter.finish()), directory / sparse, model)
-        else:
-            (directory / twin).rename(directory / sparse)
-            twin = sparse
+    wishes = {weight.name: Wish(DENSE, weight.reason) for weight in weights}
+    wishes.update({name: Wish(str(pattern), encoding.reason) for name, encoding in encodings.items()})
     return Pruned(sparse, twin, names, wishes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,16 +107,30 @@ def crashing(sparse: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def test_a_file_that_kills_a_runtime_is_a_failed_row(directory: Path, unstructured: Export) -> None:
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_file_that_kills_a_runtime_is_a_failed_row(directory: Path, unstructured: Export, lean: bool) -> None:
+    """A lean check is a child's of the worker, which dies of the same."""
     (directory / "sparse.tflite").write_bytes(crashing(unstructured.sparse))
-    checks = [CHECKS[1], *CHECKS]
-    rows = asyncio.run(parity._in_worker("ai-edge-litert", directory, "inputs.npz", checks))
+    checks = [replace(check, lean=lean) for check in [CHECKS[1], *CHECKS]]
+    report = str(directory / "report.json")
+    rows = asyncio.run(parity._in_worker("ai-edge-litert", directory, "inputs.npz", checks, report))
     dense = [row for row in rows if row.file == "dense.tflite"]
     killed = [row for row in rows if row.file == "sparse.tflite"]
     assert [row.ok for row in dense] == [True] * 2 * len(checked_backends())
     assert [row.backend for row in killed] == checked_backends()
     assert all(row.reason.startswith("crash: the worker was killed by SIG") for row in killed)
     assert all(row.version not in ("", "unknown") for row in killed)
+
+
+def test_lean_checks_find_what_others_find(directory: Path) -> None:
+    lean = [replace(check, lean=True) for check in CHECKS]
+    found, others = (check_all(directory, "inputs.npz", checks) for checks in (lean, CHECKS))
+    key = [(row.file, row.runtime, row.backend, row.ok) for row in others]
+    assert [(row.file, row.runtime, row.backend, row.ok) for row in found] == key
+    (directory / "sparse.tflite").write_bytes(b"\x10\0\0\0TFL3")
+    refused = [row for row in check_all(directory, "inputs.npz", lean) if not row.ok]
+    assert {row.file for row in refused} == {"sparse.tflite"}
+    assert all(row.reason.startswith("error: ") for row in refused)
 
 
 def test_the_gate_runs_inside_a_running_loop(directory: Path) -> None:

@@ -1,0 +1,80 @@
+"""Checks of large files in little memory: what is given back, whose memory it is, and how a child's end is told."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgesparse import kernels
+from edgesparse.agent import lean
+from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.convert.parity import run_to_its_end
+from tests.agent.test_worker import message
+from tests.tiny import TinyFiles
+
+
+def resident_bytes(path: Path) -> int:
+    """Of a mapped file, in this process."""
+    found = Path("/proc/self/smaps").read_text().split(f"{path}\n")[1]
+    line = next(line for line in found.splitlines() if line.startswith("Rss:"))
+    return int(line.split()[1]) * 1024
+
+
+def test_what_is_read_of_a_file_is_given_back_once_and_all_the_time(tmp_path: Path) -> None:
+    path = tmp_path / "model with a space.tflite"
+    path.write_bytes(os.urandom(1 << 22))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        kept = bytes(content)
+        assert resident_bytes(path) == 1 << 22
+        lean.give_back(str(path))
+        assert resident_bytes(path) == 0
+        with lean.kept_out_of_memory(str(path)):
+            assert bytes(content) == kept  # it comes back from the file
+            for _ in range(400):
+                if not resident_bytes(path):
+                    break
+                time.sleep(0.01)
+        assert resident_bytes(path) == 0
+
+
+@pytest.mark.parametrize("end", [signal.SIGSEGV, signal.SIGKILL, 3])
+def test_what_ends_the_child_ends_its_parent(end: int) -> None:
+    code = "\n".join([
+        "import os, sys",
+        "from edgesparse.agent.lean import in_child",
+        "def dies():",
+        f"    os._exit(3) if {end} == 3 else os.kill(os.getpid(), {int(end)})",
+        "in_child(dies, lambda parent: None)",
+        "print('lives')",
+    ])  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("", 3 if end == 3 else -end)
+
+
+def test_a_lean_load_keeps_no_model_and_runs_nothing_twice(tiny_files: TinyFiles, tmp_path: Path) -> None:
+    """The weights of a dense model are nothing for the kernels: csr alone is the built-in kernels' own run."""
+    load = {
+        **message(tmp_path, model=tiny_files["dense"], inputs=tiny_files["inputs"], golden=tiny_files["golden"]),
+        "backend": "csr", "report": str(tmp_path / "report.json"), "lean": True,
+        "delegate": {"library": str(kernels.library_path()), "options": {}},
+    }  # fmt: skip
+
+    async def ask() -> None:
+        async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], 60.0) as worker:
+            ran = await worker.ask({**load, "builtin_known": False})
+            assert "max_abs_error" in ran["parity"]
+            assert (await worker.ask({**load, "builtin_known": True}))["parity"] is None
+            with pytest.raises(WorkerFailed, match="a worker cannot 'measure' now"):
+                await worker.ask({"type": "measure", "samples": 5, "launch_s": 0.0, "warmup_s": 0.0})
+            with pytest.raises(WorkerFailed, match="no runtime is called 'tvm'") as refused:
+                await worker.ask({**load, "runtime": "tvm"})
+            assert refused.value.kind == "unsupported"
+
+    run_to_its_end(ask())
