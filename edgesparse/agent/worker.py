@@ -148,7 +148,7 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
     path_of_model, lean = wire.text(message, "model"), bool(message.get("lean"))
     model = Model(runtime, path_of_model, backend, threads, delegate)
     report = backends.read_report(report_path) if backend == wire.CSR and report_path else None
-    if lean and message.get("builtin_known") and report is not None and _path_of_kernels(report) is None:
+    if lean and message.get("builtin_known") and report is not None and _is_left_alone(report):
         return model, {"type": "loaded", "parity": None, "runtime": {"name": name, "version": version}}
     model.set_inputs([array[0] for array in inputs])
     with kept_out_of_memory(path_of_model) if lean else contextlib.nullcontext():
@@ -224,6 +224,11 @@ def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:
     if neighbours:
         evidence += f"; {neighbours} dense ones with them"
     return {"taken": "sparse", "evidence": evidence}
+
+
+def _is_left_alone(report: dict[str, Any]) -> bool:
+    """Whether the delegate saw the graph and claimed nothing of it."""
+    return not report.get("refused") and not any(node["claimed"] for node in report["nodes"])
 
 
 def _left(report: dict[str, Any]) -> str:

@@ -156,8 +156,9 @@ async def _in_worker(
                 check, backend = waiting[0]
                 known = next((row for row in rows if (row.file, row.backend) == (check.file, BUILTIN)), None)
                 try:
-                    message = {**_load(directory, inputs, check, runtime, backend), "report": report}
-                    answer = await worker.ask({**message, "builtin_known": known is not None})
+                    message = _load(directory, inputs, check, runtime, backend)
+                    lean = {"lean": True, "report": report, "builtin_known": known is not None}
+                    answer = await worker.ask({**message, **(lean if check.lean else {})})
                 except WorkerFailed as failure:
                     broken = failure.kind in ("crash", "hang")
                     if broken and not fresh:
@@ -181,7 +182,7 @@ def _load(directory: Path, inputs: str, check: Check, runtime: str, backend: str
     absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
     message = {"type": "load", **absolute, "twin": None, "backend": backend, "threads": 1, "runtime": runtime}
     delegate = {"delegate": {"library": str(kernels.library_path()), "options": {}}} if backend == CSR else {}
-    return {**message, **delegate, "lean": check.lean}
+    return {**message, **delegate}
 
 
 def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> list[HostParity]:
