@@ -26,6 +26,8 @@ _LONGEST_LINE = 4096
 _END_S = 2.0
 # Two clocks drift apart; what came with the least delay before this is no longer asked.
 _OF_LATE_NS = 60_000_000_000
+# No two lines that follow each other are so much farther apart by the meter's clock than they arrived.
+_LEAP_NS = 60_000_000_000
 
 # When it arrived, the meter's own time where it gave one, and its reading.
 Line = tuple[int, Optional[int], Reading]  # noqa: UP045 (evaluated, also by the Python 3.9 of a board)
@@ -65,7 +67,7 @@ class Meter(Source):
         self.channels = [Channel("meter", scope, total=True)]
         self._lines: deque[Line] = deque(maxlen=_LINES_KEPT)
         self._delays: deque[tuple[int, int]] = deque()
-        self._last_ns: int | None = None
+        self._last: tuple[int, int] | None = None  # when the last line arrived, and its time
         self._ended = ""
         self._process = subprocess.Popen(
             shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -101,14 +103,20 @@ class Meter(Source):
 
     def _by_beginnings(self, lines: list[Line]) -> Iterator[list[Line]]:
         """The lines in parts within which the meter's clock goes on. It goes backwards where the meter has been started
-        again, or where its counter of microseconds wraps: how late its lines were is then not known any more."""
+        again, or where its counter of microseconds wraps, and leaps where it has been set or a line is damaged: how late
+        its lines were is then not known any more."""
         part: list[Line] = []
         for line in lines:
-            if line[1] is not None and self._last_ns is not None and line[1] < self._last_ns:
-                yield part
-                part = []
-                self._delays.clear()
-            self._last_ns = self._last_ns if line[1] is None else line[1]
+            arrived_ns, meter_ns, _ = line
+            if meter_ns is not None:
+                if self._last is not None:
+                    before_ns, last_ns = self._last
+                    leap_ns = (meter_ns - last_ns) - (arrived_ns - before_ns)
+                    if meter_ns < last_ns or leap_ns > _LEAP_NS:
+                        yield part
+                        part = []
+                        self._delays.clear()
+                self._last = arrived_ns, meter_ns
             part.append(line)
         yield part
 

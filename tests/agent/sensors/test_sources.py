@@ -415,6 +415,22 @@ def test_a_meter_whose_clock_begins_again_is_stamped_rightly_at_once(together: b
     assert stamps == list(range(0, 10**10, 10**8))
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_damaged_time_costs_no_other_line_its_own(together: bool) -> None:
+    """One line of a hundred says that it is the year 33658."""
+    source = meter.Meter("true")
+    lines_of(source)
+    stamps: list[int] = []
+    for number in range(100):
+        arrived_ns = number * 10**8
+        meter_ns = 10**21 if number == 50 else arrived_ns + 10**15
+        source._lines.append((arrived_ns, meter_ns, 1.0))
+        if number == 99 or not together:
+            *read, _ = source.take()
+            stamps += [stamp for stamp, _ in read]
+    assert stamps == list(range(0, 10**10, 10**8))
+
+
 def test_a_meters_command_that_does_not_exist() -> None:
     with pytest.raises(FileNotFoundError):
         meter.Meter("/no/such/meter")
