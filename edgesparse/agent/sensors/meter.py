@@ -103,8 +103,8 @@ class Meter(Source):
 
     def _by_beginnings(self, lines: list[Line]) -> Iterator[list[Line]]:
         """The lines in parts within which the meter's clock goes on. It goes backwards where the meter has been started
-        again, or where its counter of microseconds wraps, and leaps where it has been set or a line is damaged: how late
-        its lines were is then not known any more."""
+        again, or where its counter of microseconds wraps, and leaps where it has been set or a line is damaged: how
+        late its lines were is then not known any more."""
         part: list[Line] = []
         for line in lines:
             arrived_ns, meter_ns, _ = line
