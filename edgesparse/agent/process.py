@@ -75,8 +75,16 @@ class WorkerProcess:
     async def __aexit__(self, *error: object) -> None:
         self._end_group()
         WORKERS.discard(self.process.pid)
-        await self.process.wait()
+        cancelled = None
+        while self.process.returncode is None:  # a loop that is ending cancels what is on its way out, too
+            try:
+                await self.process.wait()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        self.process._transport.close()  # type: ignore[attr-defined]  # its pipes too, while there is a loop to do it
         self._stderr.close()
+        if cancelled:
+            raise cancelled
 
     def _end_group(self) -> None:
         """End the worker and all that it started, also where it has ended by itself. Its number is given to no other
