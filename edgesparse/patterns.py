@@ -68,6 +68,10 @@ Pattern = Unstructured | Block | NM | Filter
 
 # Weights whose scores are computed at once.
 _PART = 1 << 20
+# Magnitudes that int8 has.
+_LEVELS = 129
+# Groups of more are sorted to find their largest.
+_COMPARED = 8
 _BLOCK = re.compile(r"(?:block\s+)?([0-9]{1,9})\s*x\s*([0-9]{1,9})")
 _NM = re.compile(r"([0-9]{1,9})\s*:\s*([0-9]{1,9})")
 _EXIST = (
@@ -161,7 +165,7 @@ def mask(weights: Array, pattern: Pattern, sparsity: float | None, scale: Array 
     if reason := misfit(weights.shape, pattern):
         raise RecipeError(f"The pattern does not fit: {reason}.", hint="Exclude the layer, or take another pattern.")
     if isinstance(pattern, NM):  # an output's scale changes no order among its own weights
-        return np.concatenate([_n_of_m(_magnitudes(weights[some]), pattern) for some in _parts(weights, pattern)])
+        return np.concatenate([_n_of_m(weights[some], pattern) for some in _parts(weights, pattern)])
     if sparsity is None or not 0 <= sparsity < 1:
         raise RecipeError(f"Expected a sparsity of at least 0 and below 1 for {pattern}, found {sparsity}.")
     if isinstance(pattern, Unstructured):
@@ -398,9 +402,19 @@ def _strongest(scores: Array, zeros: int) -> Mask:
 
 def _single(weights: Array, zeros: int, scale: Array | None) -> Mask:
     """The mask of single weights: `_strongest` and `_revive`, without all scores at once while no output is dead."""
-    if _magnitudes(weights[:0]).dtype != np.float32:
-        scores = _scores(weights, Unstructured(), scale)
-        return _revive(scores, _strongest(scores, zeros)).reshape(weights.shape)
+    if weights.dtype == np.int8:
+        kept = _strongest_levels(weights, zeros, scale)
+    elif _magnitudes(weights[:0]).dtype == np.float32:
+        kept = _strongest_in_parts(weights, zeros, scale)
+    else:
+        kept = _strongest(_scores(weights, Unstructured(), scale), zeros)
+    if not kept.any(axis=1).all():
+        kept = _revive(_scores(weights, Unstructured(), scale), kept)
+    return kept.reshape(weights.shape)
+
+
+def _strongest_in_parts(weights: Array, zeros: int, scale: Array | None) -> Mask:
+    """`_strongest` of single weights: (outputs, weights of one)."""
     slices = _parts(weights, Unstructured())
     parts = [(some, partial(_scores_of, weights, some, Unstructured(), scale)) for some in slices]
     kept = np.ones((len(weights), prod(weights.shape[1:])), bool)
@@ -414,24 +428,64 @@ def _single(weights: Array, zeros: int, scale: Array | None) -> Mask:
                 equals = np.flatnonzero(found == threshold)[-equals_to_go:]
                 kept[some].reshape(-1)[equals] = False
                 equals_to_go -= len(equals)
-    if not kept.any(axis=1).all():
-        kept = _revive(_scores(weights, Unstructured(), scale), kept)
-    return kept.reshape(weights.shape)
+    return kept
 
 
-def _smallest(parts: Sequence[Callable[[], Array]], count: int) -> tuple[Any, int]:
+def _strongest_levels(weights: Array, zeros: int, scale: Array | None) -> Mask:
+    """The same of int8 weights, whose 129 magnitudes are scored once for each output and not for each weight."""
+    kept = np.ones((len(weights), prod(weights.shape[1:])), bool)
+    if not zeros:
+        return kept
+    slices = _parts(weights, Unstructured())
+    counts = np.concatenate([_count_levels(_levels(weights[some])) for some in slices])
+    scores = np.tile(np.arange(_LEVELS, dtype=np.float32), (len(weights), 1))
+    if scale is not None:
+        scores *= scale.astype(np.float32)[:, None]
+    threshold, below = _smallest([lambda: scores], zeros, counts)
+    # Scores rise with the magnitude: from `least` on an output's weights are not below the threshold, from `sure` on
+    # above it.
+    least = (scores < threshold).sum(axis=1, keepdims=True).astype(np.uint8)
+    sure = (scores <= threshold).sum(axis=1, keepdims=True).astype(np.uint8)
+    equals_to_go = zeros - below
+    for some in reversed(slices):
+        levels = _levels(weights[some])
+        kept[some] = levels >= least[some]
+        if equals_to_go:
+            equals = np.flatnonzero(kept[some] & (levels < sure[some]))[-equals_to_go:]
+            kept[some].reshape(-1)[equals] = False
+            equals_to_go -= len(equals)
+    return kept
+
+
+def _levels(weights: Array) -> Array:
+    """The magnitudes of int8 weights, 0 to 128: (outputs, weights of one)."""
+    levels: Array = np.abs(weights).view(np.uint8)  # of -128 that is -128, whose bits are 128
+    return levels.reshape(len(weights), -1)
+
+
+def _count_levels(levels: Array) -> Array:
+    """How often each output has each magnitude: (outputs, _LEVELS)."""
+    rows = np.arange(len(levels), dtype=np.int64)[:, None] * _LEVELS
+    return np.bincount((levels + rows).reshape(-1), minlength=rows.size * _LEVELS).reshape(-1, _LEVELS)
+
+
+def _smallest(parts: Sequence[Callable[[], Array]], count: int, often: Array | None = None) -> tuple[Any, int]:
     """The `count`-th smallest of the scores in all parts, from 1 on, and how many are smaller.
 
     Counted by the upper, then by the lower half of their bits: float32 that are not negative are ordered like integers.
+
+    Args:
+        often: how often there is each of the scores, where there is one part; None for once.
     """
     above = below = 0
     for shift in (16, 0):
         counts = np.zeros(1 << 16, np.int64)
         for part in parts:
-            bits = part().reshape(-1).view(np.uint32)
+            bits, weights = part().reshape(-1).view(np.uint32), None if often is None else often.reshape(-1)
             if shift == 0:
-                bits = bits[bits >> 16 == above] & 0xFFFF
-            counts += np.bincount(bits >> shift, minlength=1 << 16)
+                some = bits >> 16 == above
+                bits, weights = bits[some] & 0xFFFF, None if weights is None else weights[some]
+            counts += np.bincount(bits >> shift, weights, minlength=1 << 16).astype(np.int64, copy=False)
         totals = np.cumsum(counts)
         place = int(np.searchsorted(totals, count - below))
         below += int(totals[place] - counts[place])
@@ -463,13 +517,25 @@ def _groups(array: Array, pattern: NM) -> Array:
     return array.reshape(*array.shape[:-1], -1, pattern.m)
 
 
-def _n_of_m(magnitudes: Array, pattern: NM) -> Mask:
-    return _largest(_groups(magnitudes, pattern), pattern.n).reshape(magnitudes.shape)
+def _n_of_m(weights: Array, pattern: NM) -> Mask:
+    ordered = _levels(weights) if weights.dtype == np.int8 else _magnitudes(weights)
+    return _largest(ordered.reshape(*weights.shape[:-1], -1, pattern.m), pattern.n).reshape(weights.shape)
 
 
 def _largest(groups: Array, count: int) -> Mask:
     """The `count` largest along the last axis; of equals the first."""
+    size = groups.shape[-1]
+    if size <= _COMPARED:
+        columns = [np.ascontiguousarray(groups[..., column]) for column in range(size)]
+        larger = np.zeros((size, *groups.shape[:-1]), np.uint8)  # how many others come before each
+        for one in range(size):
+            for other in range(one + 1, size):
+                first = columns[one] >= columns[other]
+                larger[other] += first
+                larger[one] += ~first
+        return np.moveaxis(larger < count, 0, -1)
     kept = np.zeros(groups.shape, bool)
-    order = np.argsort(-groups, axis=-1, kind="stable")[..., :count]
+    signed = groups.astype(np.result_type(groups, np.int16), copy=False)
+    order = np.argsort(-signed, axis=-1, kind="stable")[..., :count]
     np.put_along_axis(kept, order, True, axis=-1)
     return kept

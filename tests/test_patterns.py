@@ -336,6 +336,39 @@ def test_single_weights_go_as_a_full_sort_says(weights: Any, sparsity: float) ->
     assert np.array_equal(mask(weights, Unstructured(), sparsity), expected.reshape(weights.shape))
 
 
+@settings(deadline=None)
+@given(
+    hnp.arrays(
+        np.int8,
+        st.tuples(st.integers(1, 9), st.integers(2, 9)),
+        elements=st.sampled_from([*range(-128, -120), 0, 1, 64, 127]),
+    ),
+    st.none() | st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=9, max_size=9),
+    SPARSITIES,
+    st.sampled_from([5, 1 << 20]),
+)
+def test_single_int8_weights_go_as_a_full_sort_says(weights: Any, scales: Any, sparsity: float, part: int) -> None:
+    """Scales make equals of different magnitudes, and outputs of nothing but zeros."""
+    scale = None if scales is None else np.float32(scales[: len(weights)])
+    scores = patterns._scores(weights, Unstructured(), scale)
+    expected = patterns._revive(scores, patterns._strongest(scores, round(sparsity * scores.size)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patterns, "_PART", part)
+        assert np.array_equal(mask(weights, Unstructured(), sparsity, scale), expected)
+
+
+@settings(deadline=None)
+@given(WEIGHTS, NMS)
+def test_small_groups_are_compared_as_large_ones_are_sorted(weights: Any, pattern: NM) -> None:
+    if not fitting(weights, pattern):
+        return
+    for each in (weights, (32 * weights).astype(np.int8)):
+        compared = mask(each, pattern, None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(patterns, "_COMPARED", 0)
+            assert np.array_equal(mask(each, pattern, None), compared)
+
+
 @pytest.mark.parametrize("pattern", [Unstructured(), Block(2, 2), Filter()], ids=str)
 def test_quantised_weights_are_as_strong_as_their_scales_make_them(pattern: patterns.Pattern) -> None:
     generator = np.random.default_rng(3)

@@ -128,11 +128,14 @@ class FlatModel:
     def stored_density(self, index: int) -> float:
         """The share of non-zeros in a constant, counted without expanding it; 0 of an empty one, 1 of one whose type
         cannot be read (INT4, BFLOAT16, …)."""
+        return self.stored_nonzeros(index) / max(math.prod(self.tensors[index].shape), 1)
+
+    def stored_nonzeros(self, index: int) -> int:
+        """How many non-zeros a constant has, counted without expanding it; all of one whose type cannot be read."""
         tensor = self.tensors[index]
         if tensor.type not in DTYPES:
-            return 1.0
-        stored = self._buffers[tensor.buffer].view(np.dtype(DTYPES[tensor.type]))
-        return float(np.count_nonzero(stored) / max(math.prod(tensor.shape), 1))
+            return math.prod(tensor.shape)
+        return int(np.count_nonzero(self._buffers[tensor.buffer].view(np.dtype(DTYPES[tensor.type]))))
 
     def constant(self, index: int) -> int | None:
         """The constant tensor behind `index`: itself, or through DENSIFY and DEQUANTIZE; None for a computed tensor."""

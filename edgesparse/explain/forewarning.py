@@ -45,8 +45,10 @@ def forewarnings(bundle: Bundle) -> list[str]:
                 "with inputs of the real kind (--data) it may not"
             )
         model = read_model(bundle.file(variant.file))
+        places = {op.index: model.constant(op.inputs[1]) or 0 for op in kernel_operators(model)}
+        weighted = {place: 1 - model.stored_density(constant) for place, constant in places.items()}
         for runtime in RUNTIMES:
-            if _passed(variant, runtime) and (trouble := _trouble(model, board, runtime)):
+            if _passed(variant, runtime) and (trouble := _trouble(model, board, runtime, weighted)):
                 found.append(f"{variant.name} on an ARM64 board, under {runtime}'s XNNPACK, {trouble}")
     return found
 
@@ -74,10 +76,7 @@ def _passed(variant: Variant, runtime: str) -> bool:
     return all(row.ok for row in variant.host_parity if (row.runtime, row.backend) == (runtime, "xnnpack"))
 
 
-def _trouble(model: FlatModel, board: BoardType, runtime: str) -> str:
-    weighted = {}
-    for op in kernel_operators(model):
-        weighted[op.index] = 1 - model.stored_density(model.constant(op.inputs[1]) or 0)
+def _trouble(model: FlatModel, board: BoardType, runtime: str, weighted: dict[int, float]) -> str:
     paths = xnnpack.forecast(model, board, RUNTIMES[runtime], weighted).values()
     for worst in ("fails", "wrong"):
         if path := next((each for each in paths if each.path == worst), None):

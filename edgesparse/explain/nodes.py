@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from edgesparse.convert.flatbuffer import FlatModel, Operator
 from edgesparse.explain.clusters import Node, Obstacle
 from edgesparse.explain.partition import PIXEL_AXES, axes, is_float, is_unpacking, run_time_inputs
@@ -154,9 +152,10 @@ def _binary(model: FlatModel, op: Operator, node: Node) -> None:
 
 
 def _count(model: FlatModel, op: Operator, node: Node) -> None:
-    if model.constant(op.inputs[1]) is not None:
-        weights = model.weights(op.inputs[1])
-        node.parameters, node.zeros = weights.size, int(weights.size - np.count_nonzero(weights))
+    constant = model.constant(op.inputs[1])
+    if constant is not None:
+        node.parameters = math.prod(model.tensors[constant].shape)
+        node.zeros = node.parameters - model.stored_nonzeros(constant)
 
 
 def _reduces_pixels(model: FlatModel, op: Operator, runtime: Runtime) -> bool:
