@@ -34,8 +34,8 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_CELLS = 10_000
 
 CAPABILITIES = ("bench", "check", "queue", "resume")
-BUILTIN, CSR = "builtin", "csr"
-BACKENDS = (BUILTIN, "xnnpack", CSR)
+BUILTIN, XNNPACK, CSR = "builtin", "xnnpack", "csr"
+BACKENDS = (BUILTIN, XNNPACK, CSR)
 # What a meter may be put before; see `agent/sensors/source.py`.
 METER_SCOPES = ("wall", "board-input", "soc", "gpu", "rail")
 

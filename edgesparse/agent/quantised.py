@@ -94,7 +94,7 @@ def judge(
     otherwise = f"rounds otherwise than XNNPACK on the host: {_apart(verdict)}"
     if backend != wire.CSR:
         return {**passed, "note": otherwise}
-    here = parity.compare(outputs, stock("xnnpack"), steps)
+    here = parity.compare(outputs, stock(wire.XNNPACK), steps)
     if here["ok"]:
         return {**passed, "note": f"{otherwise}, as this runtime does without csr"}
     return {**here, "reason": f"against this runtime without csr, {here['reason']}", "note": ""}

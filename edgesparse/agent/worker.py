@@ -7,10 +7,11 @@ Out: loaded {init_ms, first_inference_ms, parity, path, runtime, delegate}, meas
 inferences}, planned {delegate}, ran {samples}, or failed {kind, reason}.
 
 `delegate` is the csr backend's library and options on the way in, and what it reports of every operator on the way out;
-`report` is the file that it writes that to. `lean` is for who only checks a large file of floats: a child of this
-process loads it, which takes all its memory along when it ends; the file leaves memory while the runtime makes its own
-of it, and XNNPACK takes none of what the csr backend leaves. Where that is everything and the built-in kernels' outputs
-are known (`builtin_known`), nothing is run and `parity` is null. There is nothing to measure after that.
+`report` is the file that it writes that to. `lean`, "floats" or "quantised", is for who only checks a large file of
+such weights: a child of this process loads it, which takes all its memory along when it ends, and the file leaves
+memory while the runtime makes its own of it. What the csr backend leaves of floats no XNNPACK takes; quantised graphs
+do as they always do, for the two round otherwise. Where csr leaves everything, and the outputs of what runs the rest
+are known (`rest_known`), nothing is run and `parity` is null. There is nothing to measure after that.
 
 Only `invoke()` is inside the timed region. The stream is guarded: whatever a runtime prints to stdout goes to stderr.
 """
@@ -21,12 +22,13 @@ import contextlib
 import gc
 import math
 import os
+import pickle
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from edgesparse import wire
 from edgesparse.agent import backends, parity, quantised
@@ -34,6 +36,8 @@ from edgesparse.agent.lean import in_child, kept_out_of_memory
 
 MIN_SAMPLES = 5
 MIN_WARMUP = 3
+# Kinds of lean loads.
+FLOATS, QUANTISED = "floats", "quantised"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -90,7 +94,7 @@ class Model:
         inputs: list[Any],
         golden: list[Any],
         backend: str,
-        beside: Callable[[str], Model],
+        stock: Callable[[str], list[Any]],
         *,
         first_ran: bool = False,
         floats: bool = False,
@@ -101,7 +105,7 @@ class Model:
             inputs: samples, one array per input.
             golden: the outputs expected.
             backend: the model's own.
-            beside: makes the same model under another backend.
+            stock: gives the same model's outputs under another backend.
             first_ran: the first sample has just been run.
             floats: it is known not to be quantised. To look takes a copy of all sparsity metadata, which tflite-runtime
                 never gives back.
@@ -109,9 +113,6 @@ class Model:
         outputs = self.run_all(inputs, first_ran=first_ran)
         if floats or not quantised.is_quantised(self.interpreter):
             return outputs, parity.compare(outputs, golden)
-
-        def stock(name: str) -> list[Any]:
-            return beside(name).run_all(inputs)
 
         steps = quantised.output_steps(self.interpreter)
         return outputs, quantised.judge(outputs, golden, steps, backend, stock)
@@ -127,6 +128,20 @@ class Model:
         ]
 
 
+class Loaded(NamedTuple):
+    """What a load gives.
+
+    Attributes:
+        model: ready to be measured.
+        outputs: for every sample, as `Model.run_all`; none where nothing was run.
+        answer: to whoever asked.
+    """
+
+    model: Model
+    outputs: list[Any]
+    answer: wire.Message
+
+
 def load_arrays(path: str) -> list[Any]:
     """The arrays "0", "1", … of an .npz file, in order. Never unpickles."""
     import numpy as np
@@ -135,8 +150,13 @@ def load_arrays(path: str) -> list[Any]:
         return [archive[str(number)] for number in range(len(archive.files))]
 
 
-def load(message: wire.Message) -> tuple[Model, wire.Message]:
-    """Load a variant, pass it through the parity gate and, with a twin, find out which path it takes."""
+def load(message: wire.Message, known: Callable[[str], list[Any] | None] = lambda backend: None) -> Loaded:
+    """Load a variant, pass it through the parity gate and, with a twin, find out which path it takes.
+
+    Args:
+        message: what to load.
+        known: the outputs of the same file under another backend, where it has just run.
+    """
     if cpus := message.get("cpus"):
         os.sched_setaffinity(0, cpus)  # before the runtime starts threads, which inherit it
     name = wire.text(message, "runtime")
@@ -145,34 +165,35 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
     inputs, golden = load_arrays(wire.text(message, "inputs")), load_arrays(wire.text(message, "golden"))
     delegate, report_path = _delegate(message), message.get("report")
 
-    path_of_model, lean = wire.text(message, "model"), bool(message.get("lean"))
+    path_of_model, lean = wire.text(message, "model"), message.get("lean")
     model = Model(runtime, path_of_model, backend, threads, delegate)
     report = backends.read_report(report_path) if backend == wire.CSR and report_path else None
-    if lean and message.get("builtin_known") and report is not None and _is_left_alone(report):
-        return model, {"type": "loaded", "parity": None, "runtime": {"name": name, "version": version}}
+    if lean and message.get("rest_known") and report is not None and _is_left_alone(report):
+        return Loaded(model, [], {"type": "loaded", "parity": None, "runtime": {"name": name, "version": version}})
     model.set_inputs([array[0] for array in inputs])
     with kept_out_of_memory(path_of_model) if lean else contextlib.nullcontext():
         started_ns = time.perf_counter_ns()
         model.interpreter.invoke()
         first_ms = (time.perf_counter_ns() - started_ns) / 1e6
 
-    outputs, verdict = model.verdict(
-        inputs, golden, backend, lambda name: Model(runtime, path_of_model, name, threads), first_ran=True, floats=lean
-    )
+    def stock(name: str) -> list[Any]:
+        return known(name) or Model(runtime, path_of_model, name, threads).run_all(inputs)
+
+    outputs, verdict = model.verdict(inputs, golden, backend, stock, first_ran=True, floats=lean == FLOATS)
     path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
     if twin == path_of_model and path is None:
         kept = "the weights are stored dense, and this backend looks for no zeros"
         path = {"taken": "dense", "evidence": kept if report is None else _left(report)}
     elif twin and path is None:
         # The kernels find the twin's zeros too, so where they took nothing the twin runs without them.
-        plain = "xnnpack" if backend == wire.CSR else backend
+        plain = wire.XNNPACK if backend == wire.CSR else backend
         path = _path_taken(model, outputs, Model(runtime, twin, plain, threads).run_all(inputs))
         if report is not None:
             path["evidence"] = f"{_left(report)}; {path['evidence']}"
     elif path is None and report is not None:
         path = {"taken": "dense", "evidence": _left(report)}
     model.set_inputs([array[0] for array in inputs])
-    return model, {
+    answer = {
         "type": "loaded",
         "init_ms": model.init_ms,
         "first_inference_ms": first_ms,
@@ -182,6 +203,7 @@ def load(message: wire.Message) -> tuple[Model, wire.Message]:
         "runtime": {"name": name, "version": version},
         "cpus": sorted(os.sched_getaffinity(0)),
     }
+    return Loaded(model, outputs, answer)
 
 
 def plan(message: wire.Message) -> wire.Message:
@@ -209,7 +231,7 @@ def _delegate(message: wire.Message) -> backends.Delegate | None:
     if found is None:
         return None
     options = {**found["options"], **({"report": report_path} if report_path else {})}
-    return backends.Delegate(found["library"], options, alone=bool(message.get("lean")))
+    return backends.Delegate(found["library"], options, alone=message.get("lean") == FLOATS)
 
 
 def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:
@@ -329,15 +351,16 @@ def main(parent: int | None = None) -> int:
         end_with(parent)
     inward, outward = guarded_streams()
     model: Model | None = None
+    lean = _LeanLoads()
     for line in inward:
         try:
             message = wire.decode(line)
             if message["type"] == "load":
                 model = None  # two large models at once may be too much
                 if message.get("lean"):
-                    outward.write(_load_in_child(message))
+                    outward.write(lean.load(message))
                     continue
-                model, answer = load(message)
+                model, _, answer = load(message)
             elif message["type"] == "plan":
                 answer = plan(message)
             elif message["type"] == "run":
@@ -352,17 +375,32 @@ def main(parent: int | None = None) -> int:
     return 0
 
 
-def _load_in_child(message: wire.Message) -> bytes:
-    """The line that answers a load whose model is let go of at once."""
-    backends.load_runtime(wire.text(message, "runtime"))  # here, so that each child has it
+class _LeanLoads:
+    """Loads whose models are let go of at once, each in a child of this process."""
 
-    def work() -> bytes:
-        try:
-            return wire.encode(load(message)[1])
-        except Exception as error:
-            return wire.encode(_failed(error))
+    def __init__(self) -> None:
+        # What XNNPACK gave last, of which file, under which runtime.
+        self._stock: tuple[tuple[str, str], list[Any]] | None = None
 
-    return in_child(work, end_with)
+    def load(self, message: wire.Message) -> bytes:
+        """The line that answers."""
+        backends.load_runtime(wire.text(message, "runtime"))  # here, so that each child has it
+        of = (wire.text(message, "model"), wire.text(message, "runtime"))
+
+        def known(backend: str) -> list[Any] | None:
+            return self._stock[1] if backend == wire.XNNPACK and self._stock and self._stock[0] == of else None
+
+        def work() -> bytes:
+            try:
+                _, outputs, answer = load(message, known)
+            except Exception as error:
+                outputs, answer = [], _failed(error)
+            return pickle.dumps((wire.encode(answer), outputs))
+
+        line, outputs = pickle.loads(in_child(work, end_with))
+        if message.get("backend") == wire.XNNPACK and outputs:
+            self._stock = (of, outputs)
+        return line  # type: ignore[no-any-return]
 
 
 def _failed(error: Exception) -> wire.Message:

@@ -19,7 +19,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,7 +29,9 @@ from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.agent.worker import Model, load_arrays
 from edgesparse.convert.bundle import HostParity
 from edgesparse.errors import ParityError
-from edgesparse.wire import BACKENDS, BUILTIN, CSR
+from edgesparse.wire import BACKENDS, BUILTIN, CSR, XNNPACK
+
+Lean = Literal["floats", "quantised"]
 
 IN_PROCESS = "tensorflow"
 DEADLINE_S = 120.0
@@ -43,14 +45,15 @@ class Check:
         variant: of whom it is.
         file, golden: relative to the bundle.
         backends: to check it under; all of `checked_backends` where none is named.
-        lean: a file of floats, in as little memory and time as can be: the worker sees to that.
+        lean: in as little memory and time as can be, of a file of "floats", or of a "quantised" one: the worker sees to
+            that.
     """
 
     variant: str
     file: str
     golden: str
     backends: tuple[str, ...] = ()
-    lean: bool = False
+    lean: Lean | None = None
 
     def pairs(self) -> list[tuple[Check, str]]:
         """This check under each of its backends."""
@@ -154,10 +157,11 @@ async def _in_worker(
         async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S) as worker:
             while waiting:
                 check, backend = waiting[0]
-                known = next((row for row in rows if (row.file, row.backend) == (check.file, BUILTIN)), None)
+                rest = BUILTIN if check.lean == "floats" else XNNPACK  # which runs what csr leaves
+                known = next((row for row in rows if (row.file, row.backend) == (check.file, rest)), None)
                 try:
                     message = _load(directory, inputs, check, runtime, backend)
-                    lean = {"lean": True, "report": report, "builtin_known": known is not None}
+                    lean = {"lean": check.lean, "report": report, "rest_known": known is not None}
                     answer = await worker.ask({**message, **(lean if check.lean else {})})
                 except WorkerFailed as failure:
                     broken = failure.kind in ("crash", "hang")
@@ -198,7 +202,7 @@ def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> l
                     warnings.simplefilter("ignore")  # its interpreter announces its own removal at each start
                     path = str(directory / check.file)
                     model = Model(runtime, path, backend, 1, delegate)
-                    _, verdict = model.verdict(samples, golden, backend, partial(_beside, runtime, path))
+                    _, verdict = model.verdict(samples, golden, backend, partial(_stock, runtime, path, samples))
             except (RuntimeError, ValueError, backends.DelegateRefused) as error:
                 rows.append(_failed(check, IN_PROCESS, backend, f"error: {error}"))
             else:
@@ -206,8 +210,8 @@ def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> l
     return rows
 
 
-def _beside(runtime: Any, path: str, backend: str) -> Model:
-    return Model(runtime, path, backend, 1)
+def _stock(runtime: Any, path: str, samples: list[Any], backend: str) -> list[Any]:
+    return Model(runtime, path, backend, 1).run_all(samples)
 
 
 def _row(check: Check, runtime: str, found: str, backend: str, verdict: dict[str, Any]) -> HostParity:

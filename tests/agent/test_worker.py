@@ -37,7 +37,7 @@ def test_a_block_sparse_dense_layer_is_found_to_run_sparse(blocks: Export, tmp_p
     inputs = np.random.default_rng(0).random((4, 1, 12, 12, 1), np.float32)
     golden = np.stack([blocks.model(sample).numpy() for sample in inputs])
     load = message(tmp_path, model=blocks.sparse, twin=blocks.dense, inputs=npz(inputs), golden=npz(golden))
-    _, loaded = worker.load({**load, "backend": backend})
+    _, _, loaded = worker.load({**load, "backend": backend})
     assert loaded["parity"]["ok"]
     assert loaded["path"]["taken"] == "sparse"
     assert "FULLY_CONNECTED" in loaded["path"]["evidence"]
@@ -45,7 +45,7 @@ def test_a_block_sparse_dense_layer_is_found_to_run_sparse(blocks: Export, tmp_p
 
 def test_samples_are_as_many_as_asked_and_never_too_few(tiny_files: TinyFiles, tmp_path: Path) -> None:
     load = message(tmp_path, model=tiny_files["sparse"], inputs=tiny_files["inputs"], golden=tiny_files["golden"])
-    model, loaded = worker.load(load)
+    model, _, loaded = worker.load(load)
     assert loaded["path"] is None
     assert loaded["init_ms"] > 0
     assert loaded["first_inference_ms"] > 0

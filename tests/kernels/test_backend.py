@@ -54,7 +54,7 @@ def load(model: Model, folder: Path, options: dict[str, str], runtime: str = "ai
         "type": "load", **files_of(model, folder), "backend": "csr", "threads": 1, "runtime": runtime,
         "delegate": {"library": str(library_path()), "options": options}, "report": str(folder / "report.json"),
     }  # fmt: skip
-    return worker.load(message)[1]
+    return worker.load(message).answer
 
 
 # -- the worker --------------------------------------------------------------------------------------------------------
