@@ -349,7 +349,7 @@ def test_single_weights_go_as_a_full_sort_says(weights: Any, sparsity: float) ->
 )
 def test_single_int8_weights_go_as_a_full_sort_says(weights: Any, scales: Any, sparsity: float, part: int) -> None:
     """Scales make equals of different magnitudes, and outputs of nothing but zeros."""
-    scale = None if scales is None else np.float32(scales[: len(weights)])
+    scale = None if scales is None else np.array(scales[: len(weights)], np.float32)
     scores = patterns._scores(weights, Unstructured(), scale)
     expected = patterns._revive(scores, patterns._strongest(scores, round(sparsity * scores.size)))
     with pytest.MonkeyPatch.context() as patch:

@@ -19,6 +19,8 @@ from edgesparse.agent import parity
 
 # An int8 softmax or logistic has 256 values between 0 and 1, whatever the model.
 PROBABILITY_STEP = 1 / 256
+# Behind a note on csr.
+AS_WITHOUT_CSR = ", as this runtime does without csr"
 
 
 def is_quantised(interpreter: Any) -> bool:
@@ -96,7 +98,7 @@ def judge(
         return {**passed, "note": otherwise}
     here = parity.compare(outputs, stock(wire.XNNPACK), steps)
     if here["ok"]:
-        return {**passed, "note": f"{otherwise}, as this runtime does without csr"}
+        return {**passed, "note": otherwise + AS_WITHOUT_CSR}
     return {**here, "reason": f"against this runtime without csr, {here['reason']}", "note": ""}
 
 

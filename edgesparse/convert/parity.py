@@ -26,6 +26,7 @@ import msgspec
 from edgesparse import kernels
 from edgesparse.agent import backends
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.quantised import AS_WITHOUT_CSR
 from edgesparse.agent.worker import Model, load_arrays
 from edgesparse.convert.bundle import HostParity
 from edgesparse.errors import ParityError
@@ -174,7 +175,8 @@ async def _in_worker(
                 else:
                     waiting.pop(0)
                     if known and answer["parity"] is None:
-                        rows.append(msgspec.structs.replace(known, backend=backend))
+                        note = known.note and known.note + AS_WITHOUT_CSR
+                        rows.append(msgspec.structs.replace(known, backend=backend, note=note))
                     else:
                         rows.append(_row(check, runtime, answer["runtime"]["version"], backend, answer["parity"]))
                 fresh = False

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edgesparse import kernels
-from edgesparse.agent import lean
+from edgesparse.agent import lean, worker
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.convert.parity import run_to_its_end
 from tests.agent.test_worker import message
@@ -58,19 +60,37 @@ def test_what_ends_the_child_ends_its_parent(end: int) -> None:
     assert (done.stdout, done.returncode) == ("", 3 if end == 3 else -end)
 
 
+def test_what_xnnpack_gave_is_remembered_for_its_own_file_alone(
+    tiny_files: TinyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def load(message: dict[str, Any], known: Any) -> worker.Loaded:
+        asked.append((message["model"], known("xnnpack") is not None))
+        assert known("builtin") is None
+        return worker.Loaded(None, [np.zeros(3)], {"type": "loaded"})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker, "load", load)
+    monkeypatch.setattr(worker, "in_child", lambda work, end_with: work())
+    loads = worker._LeanLoads()
+    for model, backend in (("a", "xnnpack"), ("a", "csr"), ("b", "csr"), ("b", "xnnpack"), ("a", "csr"), ("b", "csr")):
+        loads.load({"runtime": "ai-edge-litert", "model": model, "backend": backend})
+    assert asked == [("a", False), ("a", True), ("b", False), ("b", False), ("a", False), ("b", True)]
+
+
 def test_a_lean_load_keeps_no_model_and_runs_nothing_twice(tiny_files: TinyFiles, tmp_path: Path) -> None:
     """The weights of a dense model are nothing for the kernels: csr alone is the built-in kernels' own run."""
     load = {
         **message(tmp_path, model=tiny_files["dense"], inputs=tiny_files["inputs"], golden=tiny_files["golden"]),
-        "backend": "csr", "report": str(tmp_path / "report.json"), "lean": True,
+        "backend": "csr", "report": str(tmp_path / "report.json"), "lean": "floats",
         "delegate": {"library": str(kernels.library_path()), "options": {}},
     }  # fmt: skip
 
     async def ask() -> None:
         async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], 60.0) as worker:
-            ran = await worker.ask({**load, "builtin_known": False})
+            ran = await worker.ask({**load, "rest_known": False})
             assert "max_abs_error" in ran["parity"]
-            assert (await worker.ask({**load, "builtin_known": True}))["parity"] is None
+            assert (await worker.ask({**load, "rest_known": True}))["parity"] is None
             with pytest.raises(WorkerFailed, match="a worker cannot 'measure' now"):
                 await worker.ask({"type": "measure", "samples": 5, "launch_s": 0.0, "warmup_s": 0.0})
             with pytest.raises(WorkerFailed, match="no runtime is called 'tvm'") as refused:

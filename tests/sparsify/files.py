@@ -35,11 +35,11 @@ def network(half: bool = False, layout: str = "dense", change: Change | None = N
     return finish(graph, graph.fully_connected(x, weights(10, 64), maker.bias(10)), change=change)
 
 
-def int8_network() -> bytes:
-    """stem, conv1 (3x3, 32 outputs) and conv2 (1x1, 32), all int8, with a scale for each output."""
+def int8_network(stem: int = 16, width: int = 32) -> bytes:
+    """stem, conv1 (3x3) and conv2 (1x1), of so many outputs, all int8, with a scale for each output."""
     graph = QuantizedGraph(1, 8, 8, 3, density=1.0, seed=5)
-    x = graph.conv(graph.input, 16, 3, activation="RELU")
-    return graph.finish(graph.conv(graph.conv(x, 32, 3, activation="RELU"), 32))
+    x = graph.conv(graph.input, stem, 3, activation="RELU")
+    return graph.finish(graph.conv(graph.conv(x, width, 3, activation="RELU"), width))
 
 
 def finish(graph: Graph, *outputs: int, change: Change | None = None) -> bytes:

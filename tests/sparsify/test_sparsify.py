@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from edgesparse.patterns import conforms, mask, parse_pattern
 from edgesparse.sparsify import checking, make_recipe
 from tests.kernels.graphs import Graph
 from tests.kernels.models import Maker
+from tests.kernels.quantized import QuantizedGraph
 from tests.sparsify import files
 
 PATTERNS = [("unstructured", 0.8), ("16x1", 0.8), ("2x2", 0.8), ("1x4", 0.8), ("2:4", None), ("filter", 0.5)]
@@ -167,6 +171,22 @@ def test_float16_weights_that_would_grow_as_float32_stay(tmp_path: Path) -> None
     *halves, _ = bundle.manifest.variants[1].layers  # the last layer's weights are float32
     assert {layer.encoding for layer in halves} == {"dense"}
     assert sum("stored sparsely it would take" in layer.reason for layer in halves) == 3
+
+
+@pytest.mark.parametrize("pattern", ["16x4", "unstructured"])
+def test_large_int8_files_are_checked_as_small_ones_are(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """csr takes blocks of zeros and leaves single ones; tflite-runtime rounds otherwise than the golden outputs."""
+    rows = {}
+    for how, limit in (("small", checking.CHECKING_BYTES), ("large", 0)):
+        (tmp_path / how).mkdir()
+        monkeypatch.setattr(checking, "CHECKING_BYTES", limit)
+        rows[how] = pruned(files.int8_network(64, 64), tmp_path / how, pattern, 0.75).manifest.variants[1].host_parity
+    assert rows["large"] == rows["small"]
+    assert {(row.runtime, row.backend) for row in rows["small"]} == set(
+        itertools.product(("ai-edge-litert", "tflite-runtime"), ("builtin", "xnnpack", "csr"))
+    )
 
 
 def test_int8_weights_get_zeros_and_stay_dense(tmp_path: Path) -> None:
@@ -380,6 +400,16 @@ def write_fully_connected(layers: int, width: int, directory: Path) -> Path:
     return path
 
 
+def write_int8(directory: Path) -> Path:
+    graph = QuantizedGraph(1, 4, 4, 2048, density=1.0, seed=5)
+    x = graph.input
+    for _ in range(24):
+        x = graph.conv(x, 2048, 1, activation="RELU")
+    path = write(graph.finish(x), directory)
+    assert path.stat().st_size > 100_000_000
+    return path
+
+
 @pytest.fixture(scope="module")
 def hundred_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_fully_connected(6, 2048, tmp_path_factory.mktemp("large"))
@@ -402,14 +432,19 @@ def test_a_hundred_megabytes_are_pruned_in_a_few_seconds(hundred_megabytes: Path
 
 
 @pytest.mark.parametrize(
-    ("pattern", "layers", "width"),
-    [(["16x1", "--sparsity", "0.8"], 6, 2048), (["2:4"], 6, 2048), (["unstructured", "--sparsity", "0.6"], 1, 5050)],
-    ids=["16x1", "2:4", "one tensor"],
+    ("pattern", "write_model"),
+    [
+        (["16x1", "--sparsity", "0.8"], partial(write_fully_connected, 6, 2048)),
+        (["2:4"], partial(write_fully_connected, 6, 2048)),
+        (["unstructured", "--sparsity", "0.6"], partial(write_fully_connected, 1, 5050)),
+        (["16x4", "--sparsity", "0.8"], write_int8),
+    ],
+    ids=["16x1", "2:4", "one tensor", "int8"],
 )
 def test_no_process_takes_three_times_a_hundred_megabytes(
-    pattern: list[str], layers: int, width: int, tmp_path: Path
+    pattern: list[str], write_model: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    model = write_fully_connected(layers, width, tmp_path)
+    model = write_model(tmp_path)
     # From a small process: until it starts a program, a child counts as large as this one.
     code = (
         "import resource, subprocess, sys\n"
