@@ -219,8 +219,10 @@ def run(message: wire.Message) -> wire.Message:
     import numpy as np
 
     runtime, _ = backends.load_runtime(wire.text(message, "runtime"))
-    model = Model(runtime, wire.text(message, "model"), wire.text(message, "backend"), 1)
-    outputs = model.run_all(load_arrays(wire.text(message, "inputs")), float(message["limit_s"]))
+    path = wire.text(message, "model")
+    model = Model(runtime, path, wire.text(message, "backend"), 1)
+    with kept_out_of_memory(path):
+        outputs = model.run_all(load_arrays(wire.text(message, "inputs")), float(message["limit_s"]))
     np.savez(wire.text(message, "outputs"), **{str(number): array for number, array in enumerate(outputs)})
     return {"type": "ran", "samples": len(outputs[0])}
 

@@ -15,6 +15,7 @@ from edgesparse.convert.flatbuffer import FlatModel, read_model
 from edgesparse.convert.layers import kernel_operators
 from edgesparse.explain import xnnpack
 from edgesparse.explain.runtimes import RUNTIMES
+from edgesparse.wire import XNNPACK
 
 # Whatever the model of the board: the rules are those of the instruction set.
 _ARM64 = "raspberrypi5"
@@ -29,7 +30,13 @@ def forewarnings(bundle: Bundle) -> list[str]:
     for variant in bundle.manifest.variants:
         if variant.recipe is None:
             continue
-        if _only_twin_ran(variant):
+        ran = {row.file for row in variant.host_parity if row.backend == XNNPACK}
+        if variant.host_parity and not ran:
+            found.append(
+                f"{variant.name} was not run under XNNPACK here, which takes over three times the model's memory: it "
+                "keeps each weight as float32, mostly twice. `edgesparse deploy` checks that on the board"
+            )
+        elif ran and variant.file.path not in ran:
             found.append(
                 f"{variant.name} was checked under XNNPACK by its twin, the same weights stored dense: with the file "
                 "itself XNNPACK takes over three times the model's memory. `edgesparse deploy` checks that on the board"
@@ -53,11 +60,6 @@ def forewarnings(bundle: Bundle) -> list[str]:
     return found
 
 
-def _only_twin_ran(variant: Variant) -> bool:
-    ran = {row.file for row in variant.host_parity if row.backend == "xnnpack"}
-    return bool(ran) and variant.file.path not in ran
-
-
 def _passed_nowhere(variant: Variant) -> bool:
     ran = [row.ok for row in variant.host_parity if row.runtime in backends.RUNTIMES]
     return bool(ran) and not any(ran)
@@ -73,7 +75,7 @@ def _share_of_nan(bundle: Bundle, variant: Variant) -> float:
 
 def _passed(variant: Variant, runtime: str) -> bool:
     """Whether the gate has not said itself that the file fails there."""
-    return all(row.ok for row in variant.host_parity if (row.runtime, row.backend) == (runtime, "xnnpack"))
+    return all(row.ok for row in variant.host_parity if (row.runtime, row.backend) == (runtime, XNNPACK))
 
 
 def _trouble(model: FlatModel, board: BoardType, runtime: str, weighted: dict[int, float]) -> str:

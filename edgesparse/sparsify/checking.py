@@ -24,6 +24,7 @@ from edgesparse.convert.flatbuffer import read_model
 from edgesparse.convert.parity import (
     DEADLINE_S,
     IN_PROCESS,
+    Check,
     check_all,
     checked_backends,
     installed_runtimes,
@@ -92,27 +93,15 @@ def check(
 ) -> list[HostParity]:
     """The parity gate for the pruned file, of the two variants.
 
-    Where the memory that XNNPACK takes for the pruned file is out of proportion, its twin is checked under it instead.
+    Where the memory that XNNPACK takes for the pruned file is out of proportion, its twin is checked under it instead;
+    where it is for that too, neither is.
 
     Raises:
         ParityError: it does not give its twin's outputs, where the file as it came gives its own.
     """
     original, (pruned, *twins) = variants[0].checks(), variants[1].checks()
     runtimes = [each for each in installed_runtimes() if each != IN_PROCESS]
-    checks = [pruned]
-    size = {
-        file: (directory / file).stat().st_size for file in (original[0].file, pruned.file, *(t.file for t in twins))
-    }
-    affordable = max(CHECKING_BYTES, 3 * size[original[0].file])
-    if variants[0].precision not in FLOATS:
-        if _quantised_bytes(size[pruned.file]) > affordable:
-            checks = [replace(pruned, lean="quantised")]
-    elif twins and _xnnpack_bytes(size[pruned.file], size[twins[0].file]) > affordable:
-        others = tuple(backend for backend in checked_backends() if backend != XNNPACK)
-        checks = [
-            replace(pruned, backends=others, lean="floats"),
-            replace(twins[0], backends=(XNNPACK,), lean="floats"),
-        ]
+    checks = _in_proportion(directory, variants[0], pruned, twins[0] if twins else None)
     rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes)
     if all(row.ok for row in rows):
         return rows
@@ -126,24 +115,30 @@ def check(
     return rows
 
 
-def _xnnpack_bytes(pruned: int, twin: int) -> int:
-    """What XNNPACK takes for a pruned file of floats, of the size of that and of its twin.
-
-    It is roughly the file, what the runtime makes of its indices, every weight once unpacked and once packed, and the
-    runtime itself: 340 MB and 307 MB (tflite-runtime 2.14, ai-edge-litert 2.1) were measured for ResNet-50 of 102 MB
-    with 80 % zeros in blocks of 16x1, 322 MB in blocks of 16x4, 411 MB and 378 MB with 2:4; 292 MB and 259 MB for a
-    twin.
-    """
-    return 2 * pruned + 2 * twin + 80_000_000
-
-
-def _quantised_bytes(size: int) -> int:
-    """What the checks of a quantised file take, of its size.
-
-    It is the file, every weight packed, once more where csr is held against the same runtime without it, and the
-    runtime itself: 323 MB were measured for one of 102 MB.
-    """
-    return 3 * size + 20_000_000
+def _in_proportion(directory: Path, dense: Exported, pruned: Check, twin: Check | None) -> list[Check]:
+    """The checks of a pruned file, lean where those of all backends would take memory out of proportion."""
+    size = {path: (directory / path).stat().st_size for path in (dense.file, pruned.file)}
+    affordable = max(CHECKING_BYTES, 3 * size[dense.file])
+    if dense.precision not in FLOATS:
+        # The file, every weight packed, once more where csr is held against the same runtime without it, and the
+        # runtime itself: 323 MB were measured for one of 102 MB.
+        return [replace(pruned, lean="quantised" if 3 * size[pruned.file] + 20_000_000 > affordable else None)]
+    assert dense.contents is not None
+    layers = [(4 * layer.weights, layer.bytes) for layer in dense.contents.layers]
+    packed = sum(floats for floats, _ in layers)
+    # Beside the file and the packed weights XNNPACK keeps all that it has unpacked: 292 MB and 259 MB (tflite-runtime
+    # 2.14, ai-edge-litert 2.1) were measured for ResNet-50 of 102 MB, 545 MB for a file of float16 weights as large.
+    stored_dense = size[dense.file] + packed + sum(floats for floats, stored in layers if stored < floats) + 50_000_000
+    # Of sparse tensors that is every weight, and what the runtime makes of their indices: 340 MB and 307 MB with 80 %
+    # zeros in blocks of 16x1, 322 MB in blocks of 16x4, 411 MB and 378 MB with 2:4.
+    stored_sparse = 2 * size[pruned.file] + 2 * packed + 80_000_000
+    if (stored_sparse if twin else stored_dense) <= affordable:
+        return [pruned]
+    others = tuple(backend for backend in checked_backends() if backend != XNNPACK)
+    checks = [replace(pruned, backends=others, lean="floats")]
+    if twin and stored_dense <= affordable:
+        checks.append(replace(twin, backends=(XNNPACK,), lean="floats"))
+    return checks
 
 
 async def _run_reference(directory: Path, name: str, file: str, original: Original) -> int:

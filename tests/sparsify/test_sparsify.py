@@ -33,6 +33,7 @@ from tests.kernels.graphs import Graph
 from tests.kernels.models import Maker
 from tests.kernels.quantized import QuantizedGraph
 from tests.sparsify import files
+from tests.sparsify.test_gate import printed
 
 PATTERNS = [("unstructured", 0.8), ("16x1", 0.8), ("2x2", 0.8), ("1x4", 0.8), ("2:4", None), ("filter", 0.5)]
 
@@ -390,11 +391,11 @@ def test_without_tensorflow_and_as_one_json_document(tmp_path: Path) -> None:
     assert [each["name"] for each in found["manifest"]["variants"]] == ["dense", "block-16x1-80"]
 
 
-def write_fully_connected(layers: int, width: int, directory: Path) -> Path:
-    maker, graph = Maker("dense", False, twin=False), Graph(1, width)
+def write_fully_connected(layers: int, width: int, directory: Path, *, half: bool = False) -> Path:
+    maker, graph = Maker("dense", half, twin=False), Graph(1, width)
     x = graph.input
     for _ in range(layers):
-        x = graph.fully_connected(x, maker.weights(width, width, density=1), activation="RELU")
+        x = graph.fully_connected(x, maker.weights(width, width, density=1), activation="RELU", half=half)
     path = write(graph.finish(x), directory)
     assert path.stat().st_size > 100_000_000
     return path
@@ -438,8 +439,9 @@ def test_a_hundred_megabytes_are_pruned_in_a_few_seconds(hundred_megabytes: Path
         (["2:4"], partial(write_fully_connected, 6, 2048)),
         (["unstructured", "--sparsity", "0.6"], partial(write_fully_connected, 1, 5050)),
         (["16x4", "--sparsity", "0.8"], write_int8),
+        (["16x1", "--sparsity", "0.8"], partial(write_fully_connected, 6, 2920, half=True)),
     ],
-    ids=["16x1", "2:4", "one tensor", "int8"],
+    ids=["16x1", "2:4", "one tensor", "int8", "float16"],
 )
 def test_no_process_takes_three_times_a_hundred_megabytes(
     pattern: list[str], write_model: Callable[[Path], Path], tmp_path: Path
@@ -472,7 +474,7 @@ def test_a_file_that_is_much_for_xnnpack_is_checked_by_its_twin_there(
 ) -> None:
     (tmp_path / "small").mkdir()
     assert forewarnings(pruned(files.network(), tmp_path / "small", "16x1")) == []
-    monkeypatch.setattr(checking, "CHECKING_BYTES", 0)
+    monkeypatch.setattr(checking, "CHECKING_BYTES", 60_000_000)
     bundle = pruned(files.network(), tmp_path, "16x1")
     variant = bundle.manifest.variants[1]
     assert variant.twin is not None and passes_everywhere(bundle)
@@ -480,3 +482,21 @@ def test_a_file_that_is_much_for_xnnpack_is_checked_by_its_twin_there(
     assert ran == {(variant.file.path, "builtin"), (variant.file.path, "csr"), (variant.twin.path, "xnnpack")}
     (warning,) = forewarnings(bundle)
     assert warning.startswith("block-16x1-80 was checked under XNNPACK by its twin")
+
+
+@pytest.mark.parametrize("sparsity", [0.8, 0.3])  # stored sparse, and dense
+def test_a_file_whose_twin_is_too_much_for_xnnpack_is_not_run_there_and_that_is_said(
+    sparsity: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "CHECKING_BYTES", 0)
+    bundle = pruned(files.network(half=True), tmp_path, "unstructured", sparsity)
+    variant = bundle.manifest.variants[1]
+    assert variant.twin is not None and (variant.twin.path != variant.file.path) is (sparsity == 0.8)
+    assert all(row.ok for row in variant.host_parity)
+    assert {(row.file, row.backend) for row in variant.host_parity} == {
+        (variant.file.path, "builtin"), (variant.file.path, "csr")
+    }  # fmt: skip
+    (warning,) = forewarnings(bundle)
+    assert "was not run under XNNPACK here" in warning
+    count = len(variant.host_parity)
+    assert f"{count} of {count} runtimes and backends, XNNPACK left out" in printed(bundle)
