@@ -36,8 +36,8 @@ from edgesparse.agent.lean import in_child, kept_out_of_memory
 
 MIN_SAMPLES = 5
 MIN_WARMUP = 3
-# Kinds of lean loads.
-FLOATS, QUANTISED = "floats", "quantised"
+# The kind of lean load whose file is known not to be quantised.
+_FLOATS = "floats"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -179,7 +179,7 @@ def load(message: wire.Message, known: Callable[[str], list[Any] | None] = lambd
     def stock(name: str) -> list[Any]:
         return known(name) or Model(runtime, path_of_model, name, threads).run_all(inputs)
 
-    outputs, verdict = model.verdict(inputs, golden, backend, stock, first_ran=True, floats=lean == FLOATS)
+    outputs, verdict = model.verdict(inputs, golden, backend, stock, first_ran=True, floats=lean == _FLOATS)
     path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
     if twin == path_of_model and path is None:
         kept = "the weights are stored dense, and this backend looks for no zeros"
@@ -233,7 +233,7 @@ def _delegate(message: wire.Message) -> backends.Delegate | None:
     if found is None:
         return None
     options = {**found["options"], **({"report": report_path} if report_path else {})}
-    return backends.Delegate(found["library"], options, alone=message.get("lean") == FLOATS)
+    return backends.Delegate(found["library"], options, alone=message.get("lean") == _FLOATS)
 
 
 def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:
