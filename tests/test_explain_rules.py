@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -124,16 +125,25 @@ def graphs(draw: Any) -> list[Node]:
     return nodes
 
 
+def test_a_branch_is_overlooked_beside_a_node_that_reads_twice() -> None:
+    """Two compatible readers are counted in one node, and two nodes read: so the foreign one gets what it misreads."""
+    nodes = begin(0, -1), pointwise(1, 0), foreign(2, 1), between(3, 1, 1), pool(4, 3)
+    assert paths(clusters(*nodes, repeated=True)) == "ssWse"
+    assert paths(clusters(*nodes, repeated=False)) == "-----"
+
+
 @given(graphs(), st.booleans())
 def test_what_always_holds(nodes: list[Node], repeated: bool) -> None:
     found = clusters(*nodes, repeated=repeated)
     layouts = found.layouts(lambda cluster: cluster.enough_zeros)
     for node, layout, cluster in zip(nodes, layouts, found.of, strict=True):
-        if layout.reads:
-            assert node.inside or node.ends
+        if layout.reads and (node.inside or node.ends):
             assert cluster.conforms and cluster.enough_zeros
+        elif layout.reads:
+            twice = {tensor for reader in nodes for tensor, times in Counter(reader.inputs).items() if times > 1}
+            assert repeated and layout.misreads and twice & set(node.inputs)
         if layout.misreads:
-            assert layout.reads and not layout.writes
+            assert layout.reads and (node.begins or not layout.writes)
         # A channel-major tensor is read by nodes alone that can read it so.
         if layout.writes:
             assert all(layouts[r.operator].reads for r in nodes if node.output in r.inputs)

@@ -19,6 +19,8 @@ from edgesparse.agent import parity
 
 # An int8 softmax or logistic has 256 values between 0 and 1, whatever the model.
 PROBABILITY_STEP = 1 / 256
+# The name, beside golden outputs, of how many steps rounding is known to make.
+ROUNDING = "rounding"
 # Behind a note on csr.
 AS_WITHOUT_CSR = ", as this runtime does without csr"
 
@@ -77,6 +79,7 @@ def judge(
     steps: Sequence[float | None],
     backend: str,
     stock: Callable[[str], Sequence[Any]],
+    rounding: float = 0.0,
 ) -> dict[str, Any]:
     """The gate's verdict on a quantised model, as `parity.compare`, and `note`: what rounds otherwise, "" if nothing.
 
@@ -86,11 +89,13 @@ def judge(
         steps: of `output_steps`.
         backend: that gave the outputs.
         stock: the model's outputs under a stock backend of the same runtime, on this machine.
+        rounding: steps that stock backends are known to be apart by, where zeros have made the outputs so small that a
+            signal to noise ratio no longer tells.
     """
     verdict = parity.compare(outputs, golden, steps)
     if verdict["ok"]:
         return {**verdict, "note": ""}
-    if verdict["max_abs_error"] is None or not parity.within_rounding(outputs, golden, steps):
+    if verdict["max_abs_error"] is None or not parity.within_rounding(outputs, golden, steps, rounding):
         return {**verdict, "note": ""}
     passed = {**verdict, "ok": True, "reason": ""}
     otherwise = f"rounds otherwise than XNNPACK on the host: {_apart(verdict)}"

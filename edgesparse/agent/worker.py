@@ -96,6 +96,7 @@ class Model:
         backend: str,
         stock: Callable[[str], list[Any]],
         *,
+        rounding: float = 0.0,
         first_ran: bool = False,
         floats: bool = False,
     ) -> tuple[list[Any], dict[str, Any]]:
@@ -106,6 +107,7 @@ class Model:
             golden: the outputs expected.
             backend: the model's own.
             stock: gives the same model's outputs under another backend.
+            rounding: as of `quantised.judge`.
             first_ran: the first sample has just been run.
             floats: it is known not to be quantised. To look takes a copy of all sparsity metadata, which tflite-runtime
                 never gives back.
@@ -115,7 +117,7 @@ class Model:
             return outputs, parity.compare(outputs, golden)
 
         steps = quantised.output_steps(self.interpreter)
-        return outputs, quantised.judge(outputs, golden, steps, backend, stock)
+        return outputs, quantised.judge(outputs, golden, steps, backend, stock, rounding)
 
     def reads_sparse(self) -> list[str]:
         """The operators, other than DENSIFY, that read a tensor stored sparse."""
@@ -147,7 +149,15 @@ def load_arrays(path: str) -> list[Any]:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as archive:
-        return [archive[str(number)] for number in range(len(archive.files))]
+        return [archive[str(number)] for number in range(sum(name.isdigit() for name in archive.files))]
+
+
+def load_rounding(path: str) -> float:
+    """The steps of `quantised.ROUNDING` in a file of golden outputs; 0 where it says nothing."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as archive:
+        return float(archive[quantised.ROUNDING]) if quantised.ROUNDING in archive.files else 0.0
 
 
 def load(message: wire.Message, known: Callable[[str], list[Any] | None] = lambda backend: None) -> Loaded:
@@ -179,7 +189,10 @@ def load(message: wire.Message, known: Callable[[str], list[Any] | None] = lambd
     def stock(name: str) -> list[Any]:
         return known(name) or Model(runtime, path_of_model, name, threads).run_all(inputs)
 
-    outputs, verdict = model.verdict(inputs, golden, backend, stock, first_ran=True, floats=lean == _FLOATS)
+    outputs, verdict = model.verdict(
+        inputs, golden, backend, stock, rounding=load_rounding(wire.text(message, "golden")), first_ran=True,
+        floats=lean == _FLOATS,
+    )  # fmt: skip
     path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
     if twin == path_of_model and path is None:
         kept = "the weights are stored dense, and this backend looks for no zeros"

@@ -27,7 +27,7 @@ from edgesparse import kernels
 from edgesparse.agent import backends
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from edgesparse.agent.quantised import AS_WITHOUT_CSR
-from edgesparse.agent.worker import Model, load_arrays
+from edgesparse.agent.worker import Model, load_arrays, load_rounding
 from edgesparse.convert.bundle import HostParity
 from edgesparse.errors import ParityError
 from edgesparse.wire import BACKENDS, BUILTIN, CSR, XNNPACK
@@ -196,7 +196,7 @@ def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> l
     samples = load_arrays(str(directory / inputs))
     rows = []
     for check in checks:
-        golden = load_arrays(str(directory / check.golden))
+        golden, rounding = load_arrays(str(directory / check.golden)), load_rounding(str(directory / check.golden))
         for _, backend in check.pairs():
             delegate = backends.Delegate(str(kernels.library_path())) if backend == CSR else None
             try:
@@ -204,7 +204,8 @@ def _in_this_process(directory: Path, inputs: str, checks: Sequence[Check]) -> l
                     warnings.simplefilter("ignore")  # its interpreter announces its own removal at each start
                     path = str(directory / check.file)
                     model = Model(runtime, path, backend, 1, delegate)
-                    _, verdict = model.verdict(samples, golden, backend, partial(_stock, runtime, path, samples))
+                    stock = partial(_stock, runtime, path, samples)
+                    _, verdict = model.verdict(samples, golden, backend, stock, rounding=rounding)
             except (RuntimeError, ValueError, backends.DelegateRefused) as error:
                 rows.append(_failed(check, IN_PROCESS, backend, f"error: {error}"))
             else:

@@ -103,7 +103,8 @@ class Clusters:
         found = []
         for n, node in enumerate(self.nodes):
             reads, writes = any(tensor in switched for tensor in node.inputs), node.output in switched
-            found.append(Layout(reads, writes, reads and not writes and not self.ends[n] and not node.one_pixel))
+            right = node.one_pixel or ((writes or self.ends[n]) and not node.begins)
+            found.append(Layout(reads, writes, reads and not right))
         return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.quantised import ROUNDING
 from edgesparse.agent.worker import load_arrays
 from edgesparse.convert import golden
 from edgesparse.convert.building import INPUTS, Exported
@@ -41,6 +42,8 @@ from edgesparse.wire import XNNPACK
 GOLDEN_S = 0.1
 # What a process that checks may take: so much, or three times the file as it came.
 CHECKING_BYTES = 300_000_000
+# How much farther apart than in the file as it came roundings may be: it is the largest of few values.
+ROUNDING_SLACK = 2
 # Precisions whose weights are floats.
 FLOATS = ("float32", "float16")
 
@@ -105,7 +108,14 @@ def check(
     rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes)
     if all(row.ok for row in rows):
         return rows
-    rows += check_all(directory, INPUTS, original, say, runtimes=runtimes)
+    as_it_came = check_all(directory, INPUTS, original, say, runtimes=runtimes)
+    rounding = ROUNDING_SLACK * max((row.steps for row in as_it_came if row.ok and row.steps), default=0)
+    if rounding and variants[0].precision not in FLOATS:
+        # Zeros make outputs smaller, and what rounding adds to them not: what it added before is no fault of the file.
+        path = directory / pruned.golden
+        np.savez(path, **_numbered(load_arrays(str(path))), **{ROUNDING: np.int64(rounding)})
+        rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes)
+    rows += as_it_came
     # Where the file as it came does not give its golden outputs either, it is the runtime that differs.
     differs = {(row.runtime, row.backend): row.reason for row in rows if row.file == original[0].file and not row.ok}
     for (runtime, backend), reason in differs.items():
@@ -167,4 +177,8 @@ def _golden(name: str) -> str:
 
 
 def _save(path: Path, arrays: Sequence[Any]) -> None:
-    np.savez(path, **{str(number): array for number, array in enumerate(arrays)})
+    np.savez(path, **_numbered(arrays))
+
+
+def _numbered(arrays: Sequence[Any]) -> dict[str, Any]:
+    return {str(number): array for number, array in enumerate(arrays)}

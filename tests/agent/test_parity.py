@@ -129,6 +129,15 @@ def test_rounding_is_a_step_or_a_tenth_of_what_the_golden_outputs_vary() -> None
     assert within_rounding([np.zeros(0)], [np.zeros(0)], [None])
 
 
+def test_so_many_steps_off_as_are_allowed_are_within_rounding_where_a_step_is_known() -> None:
+    flat = [np.full(9, 64, np.int8)]
+    off = [flat[0] + np.int8(5)]
+    assert within_rounding(off, flat, [1.0], allowed=5)
+    assert not within_rounding(off, flat, [1.0], allowed=4)
+    assert within_rounding([0.1 * off[0]], [0.1 * flat[0]], [0.1], allowed=5.1)
+    assert not within_rounding([0.1 * off[0]], [0.1 * flat[0]], [None], allowed=5.1)
+
+
 def test_the_worst_of_several_outputs_decides() -> None:
     verdict = compare([GOLDEN[0], GOLDEN[0] + 1], [GOLDEN[0], GOLDEN[0]])
     assert not verdict["ok"]

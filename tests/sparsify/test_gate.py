@@ -11,10 +11,13 @@ import pytest
 from rich.console import Console
 
 from edgesparse import sparsify
+from edgesparse.agent.worker import load_arrays, load_rounding
 from edgesparse.convert import Bundle
+from edgesparse.errors import ParityError
 from edgesparse.explain.forewarning import forewarnings
 from edgesparse.report.tables import bundle_table
 from edgesparse.sparsify import checking, make_recipe
+from edgesparse.sparsify.writing import write_original, write_pruned
 from tests.sparsify import files
 
 
@@ -54,6 +57,42 @@ def test_a_gate_that_could_compare_nothing_says_so(tmp_path: Path) -> None:
     assert nowhere.endswith("nothing to compare: none of the golden values is finite")
     count = len(bundle.manifest.variants[1].host_parity)
     assert f"0 of {count} runtimes and backends" in printed(bundle)
+
+
+@pytest.mark.parametrize(("times", "passes"), [(2, True), (4, False)])
+def test_what_roundings_add_to_an_int8_file_as_it_came_they_may_add_to_fewer_weights(
+    times: int, passes: bool, tmp_path: Path
+) -> None:
+    """Golden outputs stand for another machine's: of the file as it came so many steps away, and of the pruned one,
+    whose outputs are smaller, `times` as many."""
+    model, recipe = tmp_path / "model.tflite", make_recipe("unstructured", 0.8)
+    model.write_bytes(files.int8_network())
+    directory = tmp_path / "bundle"
+    directory.mkdir()
+    original = write_original(model, directory)
+    checking.draw_inputs(model, directory, original, None)
+    written = write_pruned(model, original, recipe, directory)
+    variants = checking.describe_variants(directory, recipe, original, written)
+    counts = [
+        checking.run_reference(directory, name, file, original)
+        for name, file in (("dense", original.file), (recipe.name, written.twin))
+    ]
+    checking.keep_samples(directory, variants, min(counts))
+    paths = [str(directory / variant.golden) for variant in variants]
+    ((dense,), (zeroed,)) = (load_arrays(path) for path in paths)
+    steps = int(0.07 * dense.std() * np.sqrt(3))  # of a uniform distribution, 0.07 of the outputs' own
+    assert steps > 1 and zeroed.std() < dense.std()
+    for path, outputs, most in ((paths[0], dense, steps), (paths[1], zeroed, times * steps)):
+        away = np.random.default_rng(0).integers(-most, most, outputs.shape, endpoint=True)
+        np.savez(path, **{"0": np.clip(outputs + away, -128, 127).astype(np.int8)})
+    if not passes:
+        with pytest.raises(ParityError, match="does not give the golden outputs"):
+            checking.check(directory, variants, keep_going=False, say=lambda text: None)
+        return
+    rows = checking.check(directory, variants, keep_going=False, say=lambda text: None)
+    assert all(row.ok and "rounds otherwise than XNNPACK on the host" in row.note for row in rows)
+    assert load_rounding(paths[1]) >= 2 * steps  # for the board
+    assert len(load_arrays(paths[1])) == 1
 
 
 def test_the_table_counts_what_ran_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
