@@ -70,6 +70,8 @@ Pattern = Unstructured | Block | NM | Filter
 _PART = 1 << 20
 # Magnitudes that int8 has.
 _LEVELS = 129
+# Outputs of fewer int8 weights than that have them scored one by one: a count of each magnitude takes as much.
+_COUNTED = 8 * _LEVELS
 # Groups of more are sorted to find their largest.
 _COMPARED = 8
 _BLOCK = re.compile(r"(?:block\s+)?([0-9]{1,9})\s*x\s*([0-9]{1,9})")
@@ -417,8 +419,8 @@ def _strongest(scores: Array, zeros: int) -> Mask:
 
 
 def _single(weights: Array, zeros: int, scale: Array | None) -> Mask:
-    """The mask of single weights: `_strongest` and `_revive`, without all scores at once while no output is dead."""
-    if weights.dtype == np.int8:
+    """The mask of single weights: `_strongest` and `_revive`, without all scores of 32 bits or less at once."""
+    if weights.dtype == np.int8 and prod(weights.shape[1:]) >= _COUNTED:
         kept = _strongest_levels(weights, zeros, scale)
     elif _magnitudes(weights[:0]).dtype == np.float32:
         kept = _strongest_in_parts(weights, zeros, scale)

@@ -127,6 +127,13 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
 
         return build
 
+    def overlooked() -> Any:
+        entry = keras.Input((16, 16, 3), batch_size=1)
+        x = convolve(shrink(convolve(stem(entry, False), 32, "pw1"), False), 32, "pw2")
+        beside = layers.Flatten()(layers.MaxPooling2D(2)(x))
+        x = layers.ReLU(6.0)(layers.DepthwiseConv2D(3, 1, "same", name="dw3")(layers.Add()([x, x])))
+        return keras.Model(entry, [flat(convolve(x, 32, "pw3")), beside])
+
     return {
         "fits": (net(), "outputs", 0.8),
         "two_of_four": (net(), "2:4", 0.5),
@@ -141,6 +148,7 @@ def _graphs() -> dict[str, tuple[Callable[[], Any], str, float]]:
         "concat_few_zeros": (net(lambda x: layers.Concatenate()([x, x])), "unstructured", 0.6),
         "branch": (net(branch), "unstructured", 0.8),
         "blocks_of_inputs": (net(), "inputs", 0.8),
+        "overlooked": (overlooked, "unstructured", 0.8),
     }
 
 

@@ -354,7 +354,9 @@ def test_single_int8_weights_go_as_a_full_sort_says(weights: Any, scales: Any, s
     expected = patterns._revive(scores, patterns._strongest(scores, round(sparsity * scores.size)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(patterns, "_PART", part)
-        assert np.array_equal(mask(weights, Unstructured(), sparsity, scale), expected)
+        for counted in (0, 1 << 20):
+            patch.setattr(patterns, "_COUNTED", counted)
+            assert np.array_equal(mask(weights, Unstructured(), sparsity, scale), expected)
 
 
 @settings(deadline=None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 # How often what has been read of a file is given back while a runtime reads on.
-_GIVE_BACK_S = 0.05
+_GIVE_BACK_S = 0.01
 
 
 def give_back(path: str) -> None:

@@ -19,7 +19,7 @@ from edgesparse.agent import parity
 
 # An int8 softmax or logistic has 256 values between 0 and 1, whatever the model.
 PROBABILITY_STEP = 1 / 256
-# The name, beside golden outputs, of how many steps rounding is known to make.
+# The name, beside golden outputs, of how many steps off are no more than rounding.
 ROUNDING = "rounding"
 # Behind a note on csr.
 AS_WITHOUT_CSR = ", as this runtime does without csr"
@@ -89,8 +89,8 @@ def judge(
         steps: of `output_steps`.
         backend: that gave the outputs.
         stock: the model's outputs under a stock backend of the same runtime, on this machine.
-        rounding: steps that stock backends are known to be apart by, where zeros have made the outputs so small that a
-            signal to noise ratio no longer tells.
+        rounding: so many steps off are no more than that, where zeros have made the outputs so small that a signal to
+            noise ratio no longer tells.
     """
     verdict = parity.compare(outputs, golden, steps)
     if verdict["ok"]:

@@ -394,13 +394,15 @@ class _LeanLoads:
     """Loads whose models are let go of at once, each in a child of this process."""
 
     def __init__(self) -> None:
-        # What XNNPACK gave last, of which file, under which runtime.
-        self._stock: tuple[tuple[str, str], list[Any]] | None = None
+        # What XNNPACK gave last, and for what: model, inputs and runtime.
+        self._stock: tuple[list[str], list[Any]] | None = None
 
     def load(self, message: wire.Message) -> bytes:
         """The line that answers."""
         backends.load_runtime(wire.text(message, "runtime"))  # here, so that each child has it
-        of = (wire.text(message, "model"), wire.text(message, "runtime"))
+        of = [wire.text(message, key) for key in ("model", "inputs", "runtime")]
+        # Only quantised outputs are asked for again.
+        kept = message.get("backend") == wire.XNNPACK and message["lean"] != _FLOATS
 
         def known(backend: str) -> list[Any] | None:
             return self._stock[1] if backend == wire.XNNPACK and self._stock and self._stock[0] == of else None
@@ -410,10 +412,10 @@ class _LeanLoads:
                 _, outputs, answer = load(message, known)
             except Exception as error:
                 outputs, answer = [], _failed(error)
-            return pickle.dumps((wire.encode(answer), outputs))
+            return pickle.dumps((wire.encode(answer), outputs if kept else []))
 
         line, outputs = pickle.loads(in_child(work, end_with))
-        if message.get("backend") == wire.XNNPACK and outputs:
+        if outputs:
             self._stock = (of, outputs)
         return line  # type: ignore[no-any-return]
 

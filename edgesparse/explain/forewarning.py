@@ -33,8 +33,8 @@ def forewarnings(bundle: Bundle) -> list[str]:
         ran = {row.file for row in variant.host_parity if row.backend == XNNPACK}
         if variant.host_parity and not ran:
             found.append(
-                f"{variant.name} was not run under XNNPACK here, which takes over three times the model's memory: it "
-                "keeps each weight as float32, mostly twice. `edgesparse deploy` checks that on the board"
+                f"{variant.name} was not run under XNNPACK here, which would take over three times the model's memory: "
+                "it packs every weight as float32 for each of its readers. `edgesparse deploy` checks that on the board"
             )
         elif ran and variant.file.path not in ran:
             found.append(

@@ -28,6 +28,12 @@ def layout_problems(
         problem = _reduction_problem(model, op, layout, writes) if runtime.reduction_loses_shape else None
         if layout.reads and op.name in runtime.reductions and problem is not None:
             found[op.index] = problem
+        elif layout.misreads and not node.inside:
+            reason = (
+                "it takes channel-major values for NHWC: XNNPACK overlooks it beside an operator that reads the same "
+                "tensor twice"
+            )
+            found[op.index] = PathForecast(path="wrong", kernel="XNNPACK", reason=reason, cure=_READ_ONCE)
         elif layout.misreads:
             readers = model.consumers(op.outputs[0])
             to = f"{label(readers[0])} reads it as NHWC" if readers else "it is an output of the model"
@@ -77,6 +83,7 @@ def _reads_flat(op: Operator) -> bool:
 
 
 _NO_KEEPDIMS = "Leave keepdims out of the global pooling, and put Dense layers behind it rather than convolutions."
+_READ_ONCE = "Multiply by 2 instead of adding a tensor to itself."
 _OPEN_END = (
     "End the cluster with GlobalAveragePooling2D in front of what XNNPACK cannot compute channel-major, "
     "or deploy the file with dense weights."

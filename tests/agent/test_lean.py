@@ -60,22 +60,31 @@ def test_what_ends_the_child_ends_its_parent(end: int) -> None:
     assert (done.stdout, done.returncode) == ("", 3 if end == 3 else -end)
 
 
-def test_what_xnnpack_gave_is_remembered_for_its_own_file_alone(
-    tiny_files: TinyFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, bool]] = []
+def test_what_xnnpack_gave_is_remembered_for_its_own_file_and_inputs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
 
     def load(message: dict[str, Any], known: Any) -> worker.Loaded:
-        asked.append((message["model"], known("xnnpack") is not None))
+        asked.append(known("xnnpack") is not None)
         assert known("builtin") is None
         return worker.Loaded(None, [np.zeros(3)], {"type": "loaded"})  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker, "load", load)
     monkeypatch.setattr(worker, "in_child", lambda work, end_with: work())
     loads = worker._LeanLoads()
-    for model, backend in (("a", "xnnpack"), ("a", "csr"), ("b", "csr"), ("b", "xnnpack"), ("a", "csr"), ("b", "csr")):
-        loads.load({"runtime": "ai-edge-litert", "model": model, "backend": backend})
-    assert asked == [("a", False), ("a", True), ("b", False), ("b", False), ("a", False), ("b", True)]
+    for model, inputs, backend, kind, known in (
+        ("a", "one", "xnnpack", "quantised", False),
+        ("a", "one", "csr", "quantised", True),
+        ("a", "two", "csr", "quantised", False),
+        ("b", "one", "csr", "quantised", False),
+        ("b", "one", "xnnpack", "floats", False),
+        ("b", "one", "csr", "floats", False),
+        ("b", "one", "xnnpack", "quantised", False),
+        ("a", "one", "csr", "quantised", False),
+        ("b", "one", "csr", "quantised", True),
+    ):
+        message = {"runtime": "ai-edge-litert", "model": model, "inputs": inputs, "backend": backend, "lean": kind}
+        loads.load(message)
+        assert asked.pop() is known
 
 
 def test_a_lean_load_keeps_no_model_and_runs_nothing_twice(tiny_files: TinyFiles, tmp_path: Path) -> None:
