@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+READ_ONCE = "Multiply by 2 instead of adding a tensor to itself."
+
 
 @dataclass(frozen=True)
 class Obstacle:
@@ -214,5 +216,5 @@ def _branch(nodes: Sequence[Node], reader: Node, tensor: int, active: set[int]) 
     return Obstacle(
         reader.operator,
         "it reads the same tensor twice, which XNNPACK miscounts as a branch",
-        "Multiply by 2 instead of adding a tensor to itself.",
+        READ_ONCE,
     )

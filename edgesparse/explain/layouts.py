@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from edgesparse.convert.flatbuffer import FlatModel, Operator
-from edgesparse.explain.clusters import Layout, Node
+from edgesparse.explain.clusters import READ_ONCE, Layout, Node
 from edgesparse.explain.forecast import PathForecast
 from edgesparse.explain.partition import PIXEL_AXES, axes
 from edgesparse.explain.runtimes import Runtime
@@ -33,7 +33,7 @@ def layout_problems(
                 "it takes channel-major values for NHWC: XNNPACK overlooks it beside an operator that reads the same "
                 "tensor twice"
             )
-            found[op.index] = PathForecast(path="wrong", kernel="XNNPACK", reason=reason, cure=_READ_ONCE)
+            found[op.index] = PathForecast(path="wrong", kernel="XNNPACK", reason=reason, cure=READ_ONCE)
         elif layout.misreads:
             readers = model.consumers(op.outputs[0])
             to = f"{label(readers[0])} reads it as NHWC" if readers else "it is an output of the model"
@@ -83,7 +83,6 @@ def _reads_flat(op: Operator) -> bool:
 
 
 _NO_KEEPDIMS = "Leave keepdims out of the global pooling, and put Dense layers behind it rather than convolutions."
-_READ_ONCE = "Multiply by 2 instead of adding a tensor to itself."
 _OPEN_END = (
     "End the cluster with GlobalAveragePooling2D in front of what XNNPACK cannot compute channel-major, "
     "or deploy the file with dense weights."

@@ -128,7 +128,14 @@ def check(
 
 
 def _in_proportion(directory: Path, dense: Exported, pruned: Check, twin: Check | None) -> list[Check]:
-    """The checks of a pruned file, lean where those of all backends would take memory out of proportion."""
+    """The checks of a file, lean where those of all backends would take memory out of proportion.
+
+    Args:
+        directory: where the files are.
+        dense: the file as it came, whose size is the measure.
+        pruned: the check of all backends; of the file as it came itself, too.
+        twin: the same of its twin; None where nothing is stored sparsely.
+    """
     size = {path: (directory / path).stat().st_size for path in (dense.file, pruned.file)}
     affordable = max(CHECKING_BYTES, 3 * size[dense.file])
     if dense.precision not in FLOATS:
