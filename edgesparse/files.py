@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 import shutil
 import uuid
@@ -87,6 +88,20 @@ def write_whole(path: Path, data: bytes) -> None:
     does; nothing is left of it then."""
     with replacing_file(path) as aside:
         aside.write_bytes(data)
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """A file as bytes that stay on disk until they are read."""
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    yield content
+    # Arrays may still look at it: it is closed when the last of them goes.
+
+
+def leave_memory(content: mmap.mmap) -> None:
+    """Take out of this process's memory what has been read of a mapped file; it comes back when it is read again."""
+    content.madvise(mmap.MADV_DONTNEED)
 
 
 def sha256_of(path: Path) -> str:

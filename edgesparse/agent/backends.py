@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -53,11 +54,19 @@ class DelegateRefused(Exception):
 
 @dataclass(frozen=True)
 class Delegate:
-    """The csr backend's library and the options that it is loaded with; `alone` where XNNPACK gets none of the rest."""
+    """How the csr backend's kernels are loaded.
+
+    Args:
+        library: their path.
+        options: theirs.
+        alone: XNNPACK gets none of the rest.
+        reading: what the model's file is in while they read it.
+    """
 
     library: str
     options: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def _builtin(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> Any:
@@ -77,11 +86,12 @@ def _csr(runtime: Any, model: str, threads: int, delegate: Delegate | None) -> A
     if delegate is None:
         raise Unsupported("the kernels' library is not on this board")
     loaded, others = load_delegate(runtime, delegate), runtime.OpResolverType
-    loaded = lean.Delegate(loaded, model) if delegate.alone else loaded
     resolver = others.BUILTIN_WITHOUT_DEFAULT_DELEGATES if delegate.alone else others.AUTO
     options = {"num_threads": threads, "experimental_op_resolver_type": resolver}
     try:
-        return runtime.Interpreter(model_path=model, experimental_delegates=[loaded], **options)
+        with ExitStack() as reading:  # which ends before a failed interpreter, and with it the mapped file, goes
+            loaded = lean.Delegate(loaded, lambda: reading.enter_context(delegate.reading()))
+            return runtime.Interpreter(model_path=model, experimental_delegates=[loaded], **options)
     except RuntimeError:
         # It gives a delegate no graph in which a shape is computed at run time: an error, where its own delegate just
         # gets nothing. What else may be wrong with the model is said again here.

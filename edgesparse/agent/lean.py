@@ -4,66 +4,99 @@ memory along when it ends, with the mapped file kept out of memory while the run
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# How often what has been read of a file is given back while a runtime reads on.
-_GIVE_BACK_S = 0.01
+# How often what has been read of a file is given back: by the kernels' library, and where there is none.
+_GIVE_BACK_S, _IN_PYTHON_S = 0.002, 0.01
 
 
-def give_back(path: str) -> None:
+def give_back(path: str) -> list[tuple[int, int]]:
     """What has been read of a mapped file leaves this process's memory; what is read again comes back from the kernel's
-    cache."""
-    import ctypes
+    cache.
 
+    Returns:
+        Where it is mapped: address and bytes of each span.
+    """
     path = os.path.realpath(path)
     libc = ctypes.CDLL(None, use_errno=True)
+    spans = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         span, _, _, _, _, *name = line.split(maxsplit=5)
         if name == [path]:
             start, end = (int(each, 16) for each in span.split("-"))
             if libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED):
                 raise OSError(ctypes.get_errno(), f"madvise on {path}")
+            spans.append((start, end - start))
+    return spans
+
+
+def give_back_freed() -> None:
+    """What this process has freed, and the C library keeps for it, leaves its memory."""
+    with contextlib.suppress(AttributeError):  # it is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager
-def kept_out_of_memory(path: str) -> Iterator[None]:
-    """Give back what is read of a mapped file, all the time that the block takes and lets other threads run."""
-    give_back(path)
-    ended = threading.Event()
+def kept_out_of_memory(path: str, library: str | None = None) -> Iterator[None]:
+    """Give back what is read of a mapped file, all the time that the block takes.
 
-    def go_on() -> None:
-        while not ended.wait(_GIVE_BACK_S):
-            give_back(path)
+    Args:
+        path: of the file. It stays mapped until the block ends.
+        library: of the kernels, which do it while the block holds Python's lock, too; without them it is done while the
+            block lets other threads run.
+    """
+    spans = give_back(path)
+    ended = ctypes.c_int(0)
+    begun = [ctypes.c_int(0) for _ in spans]
+    if library:
+        in_c, pause_ns = ctypes.CDLL(library).edgesparse_give_back, ctypes.c_long(int(1e9 * _GIVE_BACK_S))
+        arguments = [
+            (ctypes.c_void_p(start), ctypes.c_size_t(size), pause_ns, ctypes.byref(one), ctypes.byref(ended))
+            for (start, size), one in zip(spans, begun)
+        ]
+        threads = [threading.Thread(target=in_c, args=each) for each in arguments]
+    else:
 
-    thread = threading.Thread(target=go_on, name="giving back", daemon=True)
-    thread.start()
+        def in_python() -> None:
+            while not ended.value:
+                time.sleep(_IN_PYTHON_S)
+                give_back(path)
+
+        threads = [threading.Thread(target=in_python)]
+    for thread in threads:
+        thread.start()
+    while library and not all(one.value for one in begun):
+        time.sleep(_GIVE_BACK_S / 10)  # what holds Python's lock after this would keep them from beginning
     try:
         yield
     finally:
-        ended.set()
-        thread.join()
+        ended.value = 1
+        for thread in threads:
+            thread.join()
 
 
 class Delegate:
-    """A runtime's handle on a delegate, in front of which what was read of the model's file is given back.
+    """A runtime's handle on a delegate, which calls back when the interpreter has read the graph.
 
     Args:
         loaded: the handle.
-        path: of the model.
+        begins: called before the delegate gets the graph.
     """
 
-    def __init__(self, loaded: Any, path: str) -> None:
-        self._loaded, self._path = loaded, path
+    def __init__(self, loaded: Any, begins: Callable[[], object]) -> None:
+        self._loaded, self._begins = loaded, begins
 
     def _get_native_delegate_pointer(self) -> Any:
-        """Called by the interpreter when it has read the graph."""
-        give_back(self._path)
+        """Called by the interpreter."""
+        self._begins()
         return self._loaded._get_native_delegate_pointer()
 
 

@@ -37,10 +37,14 @@ class WorkerProcess:
     Args:
         command: the worker's command line; `--parent` and this process are added to it.
         deadline_s: how long one step may take before the worker counts as hanging.
+
+    Attributes:
+        lost: whether it has crashed, or hung.
     """
 
     def __init__(self, command: Sequence[str], deadline_s: float) -> None:
         self.command, self.deadline_s = [*command, "--parent", str(os.getpid())], deadline_s
+        self.lost = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __aexit__)
 
     async def __aenter__(self) -> WorkerProcess:
@@ -108,6 +112,7 @@ class WorkerProcess:
                 raise await self._crashed()
             answer = wire.decode(line)
         except asyncio.TimeoutError:
+            self.lost = True
             reason = f"no answer to {message['type']!r} within {self.deadline_s:g} s"
             raise WorkerFailed("hang", reason, self._tail()) from None
         except (ConnectionError, BrokenPipeError):
@@ -119,6 +124,7 @@ class WorkerProcess:
         return answer
 
     async def _crashed(self) -> WorkerFailed:
+        self.lost = True
         code = await self.process.wait()
         if code < 0:
             reason = f"the worker was killed by {signal.Signals(-code).name}"

@@ -2,16 +2,17 @@
 
 In:  load {model, twin, inputs, golden, backend, threads, runtime, delegate, report, cpus, lean}, then measure {samples,
 launch_s, warmup_s, window_s}; or plan {model, runtime, delegate, report}; or run {model, inputs, outputs, backend,
-runtime, limit_s}; end of input ends it.
+runtime, limit_s, kernels}, which a child does; or prepare {runtime}, for what comes. End of input ends it.
 Out: loaded {init_ms, first_inference_ms, parity, path, runtime, delegate}, measured {warmup_ns, latency_ns, window_ns,
-inferences}, planned {delegate}, ran {samples}, or failed {kind, reason}.
+inferences}, planned {delegate}, ran {samples}, prepared {}, or failed {kind, reason}.
 
 `delegate` is the csr backend's library and options on the way in, and what it reports of every operator on the way out;
-`report` is the file that it writes that to. `lean`, "floats" or "quantised", is for who only checks a large file of
-such weights: a child of this process loads it, which takes all its memory along when it ends, and the file leaves
-memory while the runtime makes its own of it. What the csr backend leaves of floats no XNNPACK takes; quantised graphs
-do as they always do, for the two round otherwise. Where csr leaves everything, and the outputs of what runs the rest
-are known (`rest_known`), nothing is run and `parity` is null. There is nothing to measure after that.
+`report` is the file that it writes that to. `lean` {weights, kernels, rest_known} is for who only checks a large file,
+of `weights` "floats" or "quantised": a child of this process loads it, which takes all its memory along when it ends,
+and the file leaves memory while the runtime makes its own of it (`kernels`, their library, sees to that). What the csr
+backend leaves of floats no XNNPACK takes; quantised graphs do as they always do, for the two round otherwise. Where csr
+leaves everything, and the outputs of what runs the rest are known (`rest_known`), nothing is run and `parity` is null.
+There is nothing to measure after that.
 
 Only `invoke()` is inside the timed region. The stream is guarded: whatever a runtime prints to stdout goes to stderr.
 """
@@ -19,6 +20,7 @@ Only `invoke()` is inside the timed region. The stream is guarded: whatever a ru
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import math
 import os
@@ -50,11 +52,18 @@ class Model:
     """
 
     def __init__(
-        self, runtime: Any, path: str, backend: str, threads: int, delegate: backends.Delegate | None = None
+        self,
+        runtime: Any,
+        path: str,
+        backend: str,
+        threads: int,
+        delegate: backends.Delegate | None = None,
+        reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         started_ns = time.perf_counter_ns()
         self.interpreter = backends.make_interpreter(runtime, backend, path, threads, delegate)
-        self.interpreter.allocate_tensors()
+        with reading():
+            self.interpreter.allocate_tensors()
         self.init_ms = (time.perf_counter_ns() - started_ns) / 1e6
         self.inputs = self.interpreter.get_input_details()
         self.outputs = [detail["index"] for detail in self.interpreter.get_output_details()]
@@ -173,26 +182,31 @@ def load(message: wire.Message, known: Callable[[str], list[Any] | None] = lambd
     runtime, version = backends.load_runtime(name)
     backend, threads = wire.text(message, "backend"), wire.whole(message, "threads")
     inputs, golden = load_arrays(wire.text(message, "inputs")), load_arrays(wire.text(message, "golden"))
-    delegate, report_path = _delegate(message), message.get("report")
-
-    path_of_model, lean = wire.text(message, "model"), message.get("lean")
-    model = Model(runtime, path_of_model, backend, threads, delegate)
+    path_of_model, lean = wire.text(message, "model"), message.get("lean", {})
+    reading = _reading(path_of_model, lean) if lean else contextlib.nullcontext
+    delegate, report_path = _delegate(message, reading), message.get("report")
+    model = Model(runtime, path_of_model, backend, threads, delegate, reading)
     report = backends.read_report(report_path) if backend == wire.CSR and report_path else None
-    if lean and message.get("rest_known") and report is not None and _is_left_alone(report):
+    if lean.get("rest_known") and report is not None and _is_left_alone(report):
         return Loaded(model, [], {"type": "loaded", "parity": None, "runtime": {"name": name, "version": version}})
     model.set_inputs([array[0] for array in inputs])
-    with kept_out_of_memory(path_of_model) if lean else contextlib.nullcontext():
+    with reading():
         started_ns = time.perf_counter_ns()
         model.interpreter.invoke()
         first_ms = (time.perf_counter_ns() - started_ns) / 1e6
 
     def stock(name: str) -> list[Any]:
-        return known(name) or Model(runtime, path_of_model, name, threads).run_all(inputs)
+        if outputs := known(name):
+            return outputs
+        plain = Model(runtime, path_of_model, name, threads, reading=reading)
+        with reading():
+            return plain.run_all(inputs)
 
-    outputs, verdict = model.verdict(
-        inputs, golden, backend, stock, rounding=load_rounding(wire.text(message, "golden")), first_ran=True,
-        floats=lean == _FLOATS,
-    )  # fmt: skip
+    rounding = load_rounding(wire.text(message, "golden"))
+    with reading():
+        outputs, verdict = model.verdict(
+            inputs, golden, backend, stock, rounding=rounding, first_ran=True, floats=lean.get("weights") == _FLOATS
+        )
     path, twin = None if report is None else _path_of_kernels(report), message.get("twin")
     if twin == path_of_model and path is None:
         kept = "the weights are stored dense, and this backend looks for no zeros"
@@ -233,20 +247,29 @@ def run(message: wire.Message) -> wire.Message:
 
     runtime, _ = backends.load_runtime(wire.text(message, "runtime"))
     path = wire.text(message, "model")
-    model = Model(runtime, path, wire.text(message, "backend"), 1)
-    with kept_out_of_memory(path):
+    reading = _reading(path, message)
+    model = Model(runtime, path, wire.text(message, "backend"), 1, reading=reading)
+    with reading():
         outputs = model.run_all(load_arrays(wire.text(message, "inputs")), float(message["limit_s"]))
     np.savez(wire.text(message, "outputs"), **{str(number): array for number, array in enumerate(outputs)})
     return {"type": "ran", "samples": len(outputs[0])}
 
 
-def _delegate(message: wire.Message) -> backends.Delegate | None:
+def _reading(path: str, message: wire.Message) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """What a large file is read in, so that it leaves memory again."""
+    return functools.partial(kept_out_of_memory, path, message.get("kernels"))
+
+
+def _delegate(
+    message: wire.Message, reading: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+) -> backends.Delegate | None:
     """The csr backend's library and options in a message, told where to report to."""
     found, report_path = message.get("delegate"), message.get("report")
     if found is None:
         return None
     options = {**found["options"], **({"report": report_path} if report_path else {})}
-    return backends.Delegate(found["library"], options, alone=message.get("lean") == _FLOATS)
+    alone = message.get("lean", {}).get("weights") == _FLOATS
+    return backends.Delegate(found["library"], options, alone, reading)
 
 
 def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:
@@ -366,7 +389,7 @@ def main(parent: int | None = None) -> int:
         end_with(parent)
     inward, outward = guarded_streams()
     model: Model | None = None
-    lean = _LeanLoads()
+    lean = _Lean()
     for line in inward:
         try:
             message = wire.decode(line)
@@ -379,7 +402,11 @@ def main(parent: int | None = None) -> int:
             elif message["type"] == "plan":
                 answer = plan(message)
             elif message["type"] == "run":
-                answer = run(message)
+                outward.write(lean.run(message))
+                continue
+            elif message["type"] == "prepare":
+                lean.prepare(message)
+                answer = {"type": "prepared"}
             elif message["type"] == "measure" and model is not None:
                 answer = measure(model, message)
             else:
@@ -390,19 +417,37 @@ def main(parent: int | None = None) -> int:
     return 0
 
 
-class _LeanLoads:
-    """Loads whose models are let go of at once, each in a child of this process."""
+class _Lean:
+    """Does what takes much memory, and keeps nothing of it: in a child of this process each time."""
 
     def __init__(self) -> None:
         # What XNNPACK gave last, and for what: model, inputs and runtime.
         self._stock: tuple[list[str], list[Any]] | None = None
 
+    def prepare(self, message: wire.Message) -> None:
+        """Have here what each child needs."""
+        import numpy  # noqa: F401
+
+        backends.load_runtime(wire.text(message, "runtime"))
+
+    def run(self, message: wire.Message) -> bytes:
+        """The line that answers to it."""
+        self.prepare(message)
+
+        def work() -> bytes:
+            try:
+                return wire.encode(run(message))
+            except Exception as error:
+                return wire.encode(_failed(error))
+
+        return in_child(work, end_with)
+
     def load(self, message: wire.Message) -> bytes:
-        """The line that answers."""
-        backends.load_runtime(wire.text(message, "runtime"))  # here, so that each child has it
+        """The line that answers to it."""
+        self.prepare(message)
         of = [wire.text(message, key) for key in ("model", "inputs", "runtime")]
         # Only quantised outputs are asked for again.
-        kept = message.get("backend") == wire.XNNPACK and message["lean"] != _FLOATS
+        kept = message.get("backend") == wire.XNNPACK and message["lean"]["weights"] != _FLOATS
 
         def known(backend: str) -> list[Any] | None:
             return self._stock[1] if backend == wire.XNNPACK and self._stock and self._stock[0] == of else None

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgesparse import __version__
+from edgesparse.agent.lean import kept_out_of_memory
 from edgesparse.agent.parity import compare
 from edgesparse.convert import golden
 from edgesparse.convert.bundle import (
@@ -25,13 +26,14 @@ from edgesparse.convert.bundle import (
     describe,
     write_manifest,
 )
-from edgesparse.convert.flatbuffer import read_graphs, read_model
+from edgesparse.convert.flatbuffer import read_model, unpack
 from edgesparse.convert.keras import Exporter
 from edgesparse.convert.layers import describe_layers, overall_density
-from edgesparse.convert.parity import Check, check_all, refuse_failed
+from edgesparse.convert.parity import Check, check_all, find_kernels, refuse_failed
 from edgesparse.convert.quantised import QuantisedExporter
 from edgesparse.convert.sources import Source
 from edgesparse.errors import UsageError
+from edgesparse.files import mapped
 from edgesparse.recipe import dumps
 
 INPUTS = "golden/inputs.npz"
@@ -233,12 +235,17 @@ def _against_keras(directory: Path, variant: Exported, toolchain: Mapping[str, s
 
 def read_contents(directory: Path, variant: Exported) -> Contents:
     """Look into a variant's files."""
-    main, *others = read_graphs(directory / variant.file)
+    path = directory / variant.file
+    with mapped(path) as content:
+        main, *others = unpack(str(path), content)[1]
+        with kept_out_of_memory(str(path), find_kernels()):
+            layers = describe_layers(main, variant.layer_names, variant.source.wishes, others)
+            density = overall_density([main, *others])
     return Contents(
         file=describe(directory, variant.file),
         twin=None if variant.twin is None else describe(directory, variant.twin),
-        layers=describe_layers(main, variant.layer_names, variant.source.wishes, others),
-        density=overall_density([main, *others]),
+        layers=layers,
+        density=density,
     )
 
 

@@ -94,6 +94,7 @@ class FlatModel:
         self.inputs = _ints(graph.inputs)
         self.outputs = _ints(graph.outputs)
         self._check_references()
+        self._nonzeros: dict[int, int] = {}
 
     def weights(self, index: int) -> Array:
         """A constant tensor, decoded to dense whatever its encoding, in its stored type and TFLite's layout.
@@ -135,7 +136,10 @@ class FlatModel:
         tensor = self.tensors[index]
         if tensor.type not in DTYPES:
             return math.prod(tensor.shape)
-        return int(np.count_nonzero(self._buffers[tensor.buffer].view(np.dtype(DTYPES[tensor.type]))))
+        if index not in self._nonzeros:
+            stored = self._buffers[tensor.buffer].view(np.dtype(DTYPES[tensor.type]))
+            self._nonzeros[index] = int(np.count_nonzero(stored))
+        return self._nonzeros[index]
 
     def constant(self, index: int) -> int | None:
         """The constant tensor behind `index`: itself, or through DENSIFY and DEQUANTIZE; None for a computed tensor."""

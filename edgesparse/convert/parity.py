@@ -9,11 +9,10 @@ did abort one is kept out of this process and tried in a worker there too.
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -25,17 +24,29 @@ import msgspec
 
 from edgesparse import kernels
 from edgesparse.agent import backends
-from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.process import WorkerFailed
 from edgesparse.agent.quantised import AS_WITHOUT_CSR
 from edgesparse.agent.worker import Model, load_arrays, load_rounding
 from edgesparse.convert.bundle import HostParity
+from edgesparse.convert.room import Needs, Room
+from edgesparse.convert.workers import Workers
 from edgesparse.errors import ParityError
 from edgesparse.wire import BACKENDS, BUILTIN, CSR, XNNPACK
 
-Lean = Literal["floats", "quantised"]
-
 IN_PROCESS = "tensorflow"
-DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Lean:
+    """How to check a large file in as little memory and time as can be: the worker sees to that.
+
+    Args:
+        weights: of the file.
+        needs: what it takes in memory.
+    """
+
+    weights: Literal["floats", "quantised"]
+    needs: Needs
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,7 @@ class Check:
         variant: of whom it is.
         file, golden: relative to the bundle.
         backends: to check it under; all of `checked_backends` where none is named.
-        lean: in as little memory and time as can be, of a file of "floats", or of a "quantised" one: the worker sees to
-            that.
+        lean: of a file that is too large for anything else.
     """
 
     variant: str
@@ -71,6 +81,12 @@ def checked_backends() -> list[str]:
     return [name for name in BACKENDS if name != CSR or kernels.find_library()]
 
 
+def find_kernels() -> str | None:
+    """The kernels' library here, as a worker is told of it."""
+    found = kernels.find_library()
+    return str(found) if found else None
+
+
 def check_all(
     directory: Path,
     inputs: str,
@@ -78,6 +94,8 @@ def check_all(
     progress: Callable[[str], None] | None = None,
     *,
     runtimes: Sequence[str] | None = None,
+    room: int | None = None,
+    workers: Workers | None = None,
 ) -> list[HostParity]:
     """Run every check under every installed runtime and backend.
 
@@ -87,6 +105,8 @@ def check_all(
         checks: what to hold against what.
         progress: told the name of each runtime as it starts.
         runtimes: those to check under; all installed ones where None.
+        room: bytes for all lean checks that run at a time; None for no limit.
+        workers: that are there already.
 
     Returns:
         A row for each file, runtime and backend, failed ones with their reason.
@@ -95,7 +115,10 @@ def check_all(
     isolated = [name for name in chosen if name != IN_PROCESS]
     if progress:
         progress(f"checking {len(checks)} files under {', '.join(isolated)}")
-    rows = [row for rows in run_to_its_end(_in_workers(isolated, directory, inputs, checks)) for row in rows]
+    with contextlib.ExitStack() as stack:
+        own = workers or stack.enter_context(Workers())
+        found = own.submit(_in_workers(own, isolated, directory, inputs, checks, room)).result()
+    rows = [row for rows in found for row in rows]
     if IN_PROCESS in chosen:
         if progress:
             progress(f"checking {len(checks)} files under {IN_PROCESS}")
@@ -103,7 +126,8 @@ def check_all(
         rows += _in_this_process(directory, inputs, [check for check in checks if check.file not in dangerous])
         kept_out = [check for check in checks if check.file in dangerous]
         if kept_out:
-            rows += run_to_its_end(_in_workers([IN_PROCESS], directory, inputs, kept_out))[0]
+            with Workers() as own:
+                rows += own.submit(_in_workers(own, [IN_PROCESS], directory, inputs, kept_out)).result()[0]
     return rows
 
 
@@ -129,41 +153,59 @@ def refuse_failed(rows: Sequence[HostParity], checks: Sequence[Check]) -> None:
 _ISOLATE = ("crash: ", "hang: ")
 
 
-def run_to_its_end(work: Any) -> Any:
-    """asyncio.run, also from a notebook, where a loop already runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
 async def _in_workers(
-    runtimes: Sequence[str], directory: Path, inputs: str, checks: Sequence[Check]
+    workers: Workers,
+    runtimes: Sequence[str],
+    directory: Path,
+    inputs: str,
+    checks: Sequence[Check],
+    size: int | None = None,
 ) -> list[list[HostParity]]:
+    """The runtimes side by side, but one after the other, with its worker alone, where a check takes all the room."""
+    room, most = Room(size), max((check.lean.needs.at_most for check in checks if check.lean), default=0)
+    rows = []
     with tempfile.TemporaryDirectory() as reports:
-        work = (_in_worker(name, directory, inputs, checks, f"{reports}/{name}.json") for name in runtimes)
-        return list(await asyncio.gather(*work))
+        work = {name: _in_worker(workers, name, directory, inputs, checks, reports, room) for name in runtimes}
+        if size is None or most <= size:
+            return list(await asyncio.gather(*work.values()))
+        for name in runtimes:
+            rows.append(await work[name])
+            await workers.end(name)
+    return rows
 
 
 async def _in_worker(
-    runtime: str, directory: Path, inputs: str, checks: Sequence[Check], report: str
+    workers: Workers,
+    runtime: str,
+    directory: Path,
+    inputs: str,
+    checks: Sequence[Check],
+    reports: str,
+    room: Room,
 ) -> list[HostParity]:
     """One worker for all files; after a crash or hang a fresh one, in which that file gets a second try of its own."""
     waiting = [pair for check in checks for pair in check.pairs()]
     rows: list[HostParity] = []
     while waiting:
         fresh = True
-        async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S) as worker:
+        async with workers.of(runtime) as worker:
             while waiting:
                 check, backend = waiting[0]
-                rest = BUILTIN if check.lean == "floats" else XNNPACK  # which runs what csr leaves
+                rest = BUILTIN if check.lean and check.lean.weights == "floats" else XNNPACK  # runs what csr leaves
                 known = next((row for row in rows if (row.file, row.backend) == (check.file, rest)), None)
                 try:
                     message = _load(directory, inputs, check, runtime, backend)
-                    lean = {"lean": check.lean, "report": report, "rest_known": known is not None}
-                    answer = await worker.ask({**message, **(lean if check.lean else {})})
+                    if check.lean:
+                        lean = {
+                            "weights": check.lean.weights,
+                            "kernels": find_kernels(),
+                            "rest_known": known is not None,
+                        }
+                        message = {**message, "lean": lean, "report": f"{reports}/{runtime}.json"}
+                        async with room.taken(worker.process.pid, check.lean.needs):
+                            answer = await worker.ask(message)
+                    else:
+                        answer = await worker.ask(message)
                 except WorkerFailed as failure:
                     broken = failure.kind in ("crash", "hang")
                     if broken and not fresh:

@@ -11,10 +11,11 @@ import numpy as np
 from edgesparse.agent import backends
 from edgesparse.boards.types import BoardType, load_type
 from edgesparse.convert.bundle import Bundle, Variant
-from edgesparse.convert.flatbuffer import FlatModel, read_model
+from edgesparse.convert.flatbuffer import FlatModel, unpack
 from edgesparse.convert.layers import kernel_operators
 from edgesparse.explain import xnnpack
 from edgesparse.explain.runtimes import RUNTIMES
+from edgesparse.files import mapped
 from edgesparse.wire import XNNPACK
 
 # Whatever the model of the board: the rules are those of the instruction set.
@@ -51,12 +52,14 @@ def forewarnings(bundle: Bundle) -> list[str]:
                 f"{variant.name} gives NaN in {share:.0%} of its golden outputs, of which only the place is compared; "
                 "with inputs of the real kind (--data) it may not"
             )
-        model = read_model(bundle.file(variant.file))
-        places = {op.index: model.constant(op.inputs[1]) or 0 for op in kernel_operators(model)}
-        weighted = {place: 1 - model.stored_density(constant) for place, constant in places.items()}
-        for runtime in RUNTIMES:
-            if _passed(variant, runtime) and (trouble := _trouble(model, board, runtime, weighted)):
-                found.append(f"{variant.name} on an ARM64 board, under {runtime}'s XNNPACK, {trouble}")
+        path = bundle.file(variant.file)
+        with mapped(path) as content:
+            model = unpack(str(path), content)[1][0]
+            places = {op.index: model.constant(op.inputs[1]) or 0 for op in kernel_operators(model)}
+            weighted = {place: 1 - model.stored_density(constant) for place, constant in places.items()}
+            for runtime in RUNTIMES:
+                if _passed(variant, runtime) and (trouble := _trouble(model, board, runtime, weighted)):
+                    found.append(f"{variant.name} on an ARM64 board, under {runtime}'s XNNPACK, {trouble}")
     return found
 
 

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from edgesparse import __version__
-from edgesparse.convert import Bundle, toolchain, up_to_date
-from edgesparse.convert.building import complete, read_contents
-from edgesparse.convert.bundle import CAME_OPEN, CAME_SPARSE, DENSE, MANIFEST, staged
-from edgesparse.convert.flatbuffer import unpack
-from edgesparse.convert.layers import Wish, stored_weights, weight_names
+from edgesparse.agent.lean import give_back_freed
+from edgesparse.convert import Bundle, golden, toolchain, up_to_date
+from edgesparse.convert.building import Exported, complete, read_contents
+from edgesparse.convert.bundle import CAME_OPEN, CAME_SPARSE, DENSE, MANIFEST, HostParity, staged
+from edgesparse.convert.layers import Wish
+from edgesparse.convert.workers import Workers
 from edgesparse.errors import ModelError, ParityError, RecipeError
 from edgesparse.files import sha256_of
 from edgesparse.patterns import parse_pattern
 from edgesparse.recipe import BLOCK, Recipe, Schedule
 from edgesparse.sparsify.checking import check, describe_variants, draw_inputs, keep_samples, run_reference
-from edgesparse.sparsify.pruning import leave_memory, mapped
 from edgesparse.sparsify.sizing import fix_size
 from edgesparse.sparsify.writing import write_original, write_pruned
 
@@ -112,46 +112,67 @@ def sparsify(
 
         data = load_data(data) if isinstance(data, str) else as_data(data, "data")
     versions, name = toolchain(), name or model.stem
-    key = _key(model, recipe, data, name, versions)
-    existing = None if force else up_to_date(out, key, keep_going)
-    if existing is not None:
-        return existing
-    with staged(out) as directory:
-        original = write_original(model, directory, say)
-        shape = None
-        if data is not None and original.open_inputs:
-            shape = fix_size(directory / original.file, data.x_test)
-        if shape:
-            say(f"the input of no fixed size takes the data's: {'x'.join(map(str, shape))}")
-            original = replace(original, open_inputs=())
-        elif original.open_inputs:
-            say(f"inputs of no fixed size are taken as 1 where they are open: {', '.join(original.open_inputs)}")
-        draw_inputs(model, directory, original, None if data is None else data.x_test)
-        if original.signatures > 1:
-            say(f"the file has {original.signatures} signatures: all are pruned, the first one is run and compared")
-        # Golden outputs are another process's work: each file's begin as soon as it is written.
-        with ThreadPoolExecutor(1) as beside:
-            goldens = [beside.submit(run_reference, directory, DENSE, original.file, original)]
-
-            def start_golden(twin: str) -> None:
-                goldens.append(beside.submit(run_reference, directory, recipe.name, twin, original))
-
-            pruned = write_pruned(model, original, recipe, directory, say, start_golden)
-            say("computing golden outputs")
-            variants = describe_variants(directory, recipe, original, pruned)
-            if shape:
-                variants[0].source.wishes.update(dict.fromkeys(pruned.wishes, Wish(DENSE, CAME_OPEN)))
-            variants[0].source.wishes.update(_came_sparse(model))
-            for variant in variants:
-                variant.contents = read_contents(directory, variant)
-            counts = [golden.result() for golden in goldens]
-        keep_samples(directory, variants, min(counts))
-        try:
-            rows = check(directory, variants, keep_going=keep_going, say=say)
-        except ParityError as error:
-            raise ParityError(error.message, hint=_KEEP_GOING) from None
-        manifest = complete(directory, variants, rows, data, name=name, key=key, toolchain=versions, say=say)
+    with ThreadPoolExecutor(1) as meanwhile:
+        key = meanwhile.submit(_key, model, recipe, data, name, versions)
+        if not force and (out / MANIFEST).exists():
+            existing = up_to_date(out, key.result(), keep_going)
+            if existing is not None:
+                return existing
+        with staged(out) as directory, Workers() as workers:
+            workers.submit(workers.prepare(golden.RUNTIME))
+            variants, rows = _make(model, recipe, directory, data, workers, meanwhile, say, keep_going=keep_going)
+            manifest = complete(
+                directory, variants, rows, data, name=name, key=key.result(), toolchain=versions, say=say
+            )
     return Bundle(out, manifest, sha256_of(out / MANIFEST))
+
+
+def _make(
+    model: Path,
+    recipe: Recipe,
+    directory: Path,
+    data: Any,
+    workers: Workers,
+    meanwhile: ThreadPoolExecutor,
+    say: Say,
+    *,
+    keep_going: bool,
+) -> tuple[list[Exported], list[HostParity]]:
+    """Write and check all files of the bundle but the manifest."""
+    original = write_original(model, directory, say)
+    shape = None
+    if data is not None and original.open_inputs:
+        shape = fix_size(directory / original.file, data.x_test)
+    if shape:
+        say(f"the input of no fixed size takes the data's: {'x'.join(map(str, shape))}")
+        original = replace(original, open_inputs=())
+    elif original.open_inputs:
+        say(f"inputs of no fixed size are taken as 1 where they are open: {', '.join(original.open_inputs)}")
+    draw_inputs(model, directory, original, None if data is None else data.x_test)
+    if original.signatures > 1:
+        say(f"the file has {original.signatures} signatures: all are pruned, the first one is run and compared")
+    # Golden outputs are another process's work: each file's begin as soon as it is written.
+    goldens = [workers.submit(run_reference(workers, directory, DENSE, original.file, original))]
+
+    def start_golden(twin: str) -> None:
+        goldens.append(workers.submit(run_reference(workers, directory, recipe.name, twin, original)))
+
+    pruned = write_pruned(model, original, recipe, directory, say, start_golden)
+    say("computing golden outputs")
+    variants = describe_variants(directory, recipe, original, pruned)
+    if shape:
+        variants[0].source.wishes.update(dict.fromkeys(pruned.wishes, Wish(DENSE, CAME_OPEN)))
+    variants[0].source.wishes.update(dict.fromkeys(original.came_sparse, Wish(DENSE, CAME_SPARSE)))
+    contents = [meanwhile.submit(read_contents, directory, variant) for variant in variants]
+    give_back_freed()
+    keep_samples(directory, variants, min(each.result() for each in goldens))
+    try:
+        rows = check(workers, directory, variants, pruned, keep_going=keep_going, say=say)
+    except ParityError as error:
+        raise ParityError(error.message, hint=_KEEP_GOING) from None
+    for variant, found in zip(variants, contents, strict=True):
+        variant.contents = found.result()
+    return variants, rows
 
 
 def _check(recipe: Recipe) -> None:
@@ -168,17 +189,6 @@ def _check(recipe: Recipe) -> None:
             )
     if recipe.pattern == BLOCK:
         raise RecipeError(f"Recipe {recipe.name} leaves the block to the board.", hint="Name the pattern, or a board.")
-
-
-def _came_sparse(model: Path) -> dict[str, Wish]:
-    """The layers of the file that it stores sparsely."""
-    with mapped(model) as content:
-        graphs = unpack(str(model), content)[1]
-        names = weight_names(graphs)
-        held = [tensor for _, tensor in stored_weights(graphs)]
-        found = {names[tensor.buffer]: Wish(DENSE, CAME_SPARSE) for tensor in held if tensor.sparsity is not None}
-        leave_memory(content)
-    return found
 
 
 def _key(model: Path, recipe: Recipe, data: Any, name: str, versions: Mapping[str, str]) -> str:

@@ -7,7 +7,6 @@ take longer than all the rest.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,37 +14,51 @@ from typing import Any
 
 import numpy as np
 
-from edgesparse.agent.process import WorkerFailed, WorkerProcess
+from edgesparse.agent.process import WorkerFailed
 from edgesparse.agent.quantised import ROUNDING
 from edgesparse.agent.worker import load_arrays
 from edgesparse.convert import golden
 from edgesparse.convert.building import INPUTS, Exported
 from edgesparse.convert.bundle import DENSE, HostParity
-from edgesparse.convert.flatbuffer import read_model
+from edgesparse.convert.flatbuffer import unpack
 from edgesparse.convert.parity import (
-    DEADLINE_S,
     IN_PROCESS,
     Check,
+    Lean,
     check_all,
     checked_backends,
+    find_kernels,
     installed_runtimes,
     refuse_failed,
-    run_to_its_end,
 )
+from edgesparse.convert.room import Needs
 from edgesparse.convert.sources import Source
+from edgesparse.convert.workers import Workers
 from edgesparse.errors import ModelError
+from edgesparse.files import mapped
 from edgesparse.recipe import Recipe, dumps
 from edgesparse.sparsify.writing import Original, Pruned
 from edgesparse.wire import XNNPACK
 
 # For the golden outputs of a file: a large model gets fewer samples.
 GOLDEN_S = 0.1
-# What a process that checks may take: so much, or three times the file as it came.
+# What all processes together may take: so much, or three times the file as it came.
 CHECKING_BYTES = 300_000_000
+# This process, and a worker for each runtime, whose children check.
+BESIDE_BYTES = 120_000_000
+# What a check takes beside weights: before it begins, and for what it computes.
+SMALL_BYTES, BUFFER_BYTES = 8_000_000, 30_000_000
 # How much farther apart than in the file as it came roundings may be: it is the largest of few values.
 ROUNDING_SLACK = 2
 # Precisions whose weights are floats.
 FLOATS = ("float32", "float16")
+
+
+def checked_runtimes() -> list[str]:
+    """Those that files are checked under, the one that golden outputs are of first."""
+    return sorted(
+        (each for each in installed_runtimes() if each != IN_PROCESS), key=lambda each: each != golden.RUNTIME
+    )
 
 
 def draw_inputs(model: Path, directory: Path, original: Original, held_out: Any) -> None:
@@ -55,20 +68,37 @@ def draw_inputs(model: Path, directory: Path, original: Original, held_out: Any)
         ModelError: the data does not have the shape of the model's only input; inputs that cannot be drawn.
     """
     (directory / "golden").mkdir()
-    found = read_model(directory / original.file)
-    found.source = str(model)
-    _save(directory / INPUTS, golden.sample_inputs(found, held_out))
+    with mapped(directory / original.file) as content:
+        found = unpack(str(model), content)[1][0]
+        _save(directory / INPUTS, golden.sample_inputs(found, held_out))
 
 
-def run_reference(directory: Path, name: str, file: str, original: Original) -> int:
+async def run_reference(workers: Workers, directory: Path, name: str, file: str, original: Original) -> int:
     """Write the outputs of a variant's file under the reference kernels, and say for how many golden inputs there was
     time.
 
     Raises:
         ModelError: the runtime does not run it.
     """
-    count: int = run_to_its_end(_run_reference(directory, name, file, original))
-    return count
+    backend = golden.REFERENCE_BACKEND if original.precision in FLOATS else golden.QUANTISED_BACKEND
+    paths = {"model": file, "inputs": INPUTS, "outputs": _golden(name)}
+    absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
+    message = {"type": "run", **absolute, "backend": backend, "runtime": golden.RUNTIME, "limit_s": GOLDEN_S}
+    message["kernels"] = find_kernels()
+    async with workers.of(golden.RUNTIME) as worker:
+        try:
+            return int((await worker.ask(message))["samples"])
+        except WorkerFailed as failure:
+            what = "the model" if file == original.file else f"its pruned copy {file}"
+            hint = "Give a file that this runtime runs."
+            if original.open_inputs:
+                hint = (
+                    f"Give one with inputs of a fixed size; open are {', '.join(original.open_inputs)}, taken as 1. "
+                    "Where it is one input, it takes the size of samples that --data gives."
+                )
+            raise ModelError(
+                f"{golden.RUNTIME} does not run {what}: {failure.reason.rstrip('.')}.", hint=hint
+            ) from None
 
 
 def describe_variants(directory: Path, recipe: Recipe, original: Original, pruned: Pruned) -> list[Exported]:
@@ -92,9 +122,15 @@ def keep_samples(directory: Path, variants: Sequence[Exported], count: int) -> N
 
 
 def check(
-    directory: Path, variants: Sequence[Exported], *, keep_going: bool, say: Callable[[str], None]
+    workers: Workers,
+    directory: Path,
+    variants: Sequence[Exported],
+    written: Pruned,
+    *,
+    keep_going: bool,
+    say: Callable[[str], None],
 ) -> list[HostParity]:
-    """The parity gate for the pruned file, of the two variants.
+    """The parity gate for the pruned file, of the two variants, of which `written` says more.
 
     Where the memory that XNNPACK takes for the pruned file is out of proportion, its twin is checked under it instead;
     where it is for that too, neither is. Where an int8 file fails, what roundings do to the file as it came is written
@@ -104,19 +140,19 @@ def check(
         ParityError: it does not give its twin's outputs, where the file as it came gives its own.
     """
     original, (pruned, *twins) = variants[0].checks(), variants[1].checks()
-    runtimes = [each for each in installed_runtimes() if each != IN_PROCESS]
-    checks = _in_proportion(directory, variants[0], pruned, twins[0] if twins else None)
-    originals = _in_proportion(directory, variants[0], original[0], None)
-    rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes)
+    runtimes = checked_runtimes()
+    checks, room = _in_proportion(directory, variants[0], written, pruned, twins[0] if twins else None)
+    originals, _ = _in_proportion(directory, variants[0], written, original[0], None)
+    rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes, room=room, workers=workers)
     if all(row.ok for row in rows):
         return rows
-    as_it_came = check_all(directory, INPUTS, originals, say, runtimes=runtimes)
+    as_it_came = check_all(directory, INPUTS, originals, say, runtimes=runtimes, room=room, workers=workers)
     rounding = ROUNDING_SLACK * max((row.steps for row in as_it_came if row.ok and row.steps), default=0)
     if rounding and variants[0].precision not in FLOATS:
         # Zeros make outputs smaller, and what rounding adds to them not: what it added before is no fault of the file.
         path = directory / pruned.golden
         np.savez(path, **_numbered(load_arrays(str(path))), **{ROUNDING: np.int64(rounding)})
-        rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes)
+        rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes, room=room, workers=workers)
     rows += as_it_came
     # Where the file as it came does not give its golden outputs either, it is the runtime that differs.
     differs = {(row.runtime, row.backend): row.reason for row in rows if row.file == original[0].file and not row.ok}
@@ -127,23 +163,29 @@ def check(
     return rows
 
 
-def _in_proportion(directory: Path, dense: Exported, pruned: Check, twin: Check | None) -> list[Check]:
-    """The checks of a file, lean where those of all backends would take memory out of proportion.
+def _in_proportion(
+    directory: Path, dense: Exported, written: Pruned, pruned: Check, twin: Check | None
+) -> tuple[list[Check], int]:
+    """The checks of a file, lean where those of all backends would take memory out of proportion, and the room for lean
+    ones, in bytes.
 
     Args:
         directory: where the files are.
         dense: the file as it came, whose size is the measure.
+        written: what is known of the files.
         pruned: the check of all backends; of the file as it came itself, too.
         twin: the same of its twin; None where nothing is stored sparsely.
     """
     size = {path: (directory / path).stat().st_size for path in (dense.file, pruned.file)}
     affordable = max(CHECKING_BYTES, 3 * size[dense.file])
+    room = affordable - BESIDE_BYTES
     if dense.precision not in FLOATS:
         # The file, every weight packed, once more where csr is held against the same runtime without it, and the
         # runtime itself: 323 MB were measured for one of 102 MB.
-        return [replace(pruned, lean="quantised" if 3 * size[pruned.file] + 20_000_000 > affordable else None)]
-    assert dense.contents is not None
-    layers = [(4 * layer.weights, layer.bytes) for layer in dense.contents.layers]
+        if 3 * size[pruned.file] + 20_000_000 <= affordable:
+            return [pruned], room
+        return [replace(pruned, lean=Lean("quantised", Needs(SMALL_BYTES, size[pruned.file] + BUFFER_BYTES)))], room
+    layers = [(4 * weights, stored) for weights, stored in written.stored]
     packed = sum(floats for floats, _ in layers)
     # Beside the file and the packed weights XNNPACK keeps all that it has unpacked: 292 MB and 259 MB (tflite-runtime
     # 2.14, ai-edge-litert 2.1) were measured for ResNet-50 of 102 MB, 545 MB for a file of float16 weights as large.
@@ -152,33 +194,14 @@ def _in_proportion(directory: Path, dense: Exported, pruned: Check, twin: Check 
     # zeros in blocks of 16x1, 322 MB in blocks of 16x4, 411 MB and 378 MB with 2:4.
     stored_sparse = 2 * size[pruned.file] + 2 * packed + 80_000_000
     if (stored_sparse if twin else stored_dense) <= affordable:
-        return [pruned]
+        return [pruned], room
     others = tuple(backend for backend in checked_backends() if backend != XNNPACK)
-    checks = [replace(pruned, backends=others, lean="floats")]
+    indices = 4 * written.indices + SMALL_BYTES  # which runtimes copy first, as int32 each
+    checks = [replace(pruned, backends=others, lean=Lean("floats", Needs(indices, indices + packed + BUFFER_BYTES)))]
     if twin and stored_dense <= affordable:
-        checks.append(replace(twin, backends=(XNNPACK,), lean="floats"))
-    return checks
-
-
-async def _run_reference(directory: Path, name: str, file: str, original: Original) -> int:
-    backend = golden.REFERENCE_BACKEND if original.precision in FLOATS else golden.QUANTISED_BACKEND
-    paths = {"model": file, "inputs": INPUTS, "outputs": _golden(name)}
-    absolute = {key: str((directory / path).absolute()) for key, path in paths.items()}
-    message = {"type": "run", **absolute, "backend": backend, "runtime": golden.RUNTIME, "limit_s": GOLDEN_S}
-    async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S) as worker:
-        try:
-            return int((await worker.ask(message))["samples"])
-        except WorkerFailed as failure:
-            what = "the model" if file == original.file else f"its pruned copy {file}"
-            hint = "Give a file that this runtime runs."
-            if original.open_inputs:
-                hint = (
-                    f"Give one with inputs of a fixed size; open are {', '.join(original.open_inputs)}, taken as 1. "
-                    "Where it is one input, it takes the size of samples that --data gives."
-                )
-            raise ModelError(
-                f"{golden.RUNTIME} does not run {what}: {failure.reason.rstrip('.')}.", hint=hint
-            ) from None
+        needs = Needs(SMALL_BYTES, packed + 2 * BUFFER_BYTES)
+        checks.append(replace(twin, backends=(XNNPACK,), lean=Lean("floats", needs)))
+    return checks, room
 
 
 def _golden(name: str) -> str:

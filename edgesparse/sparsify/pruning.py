@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from edgesparse.convert.encodings import Array
 from edgesparse.convert.flatbuffer import FlatModel
+from edgesparse.files import leave_memory
 from edgesparse.patterns import Pattern, mask
 from edgesparse.sparsify.weights import Weight
 
 # Bytes of a kernel that are written at once.
 _PART_BYTES = 1 << 22
-
-
-@contextmanager
-def mapped(path: Path) -> Iterator[mmap.mmap]:
-    """A file as bytes that stay on disk until they are read."""
-    with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    yield content
-    # Arrays may still look at it: it is closed when the last of them goes.
-
-
-def leave_memory(content: mmap.mmap) -> None:
-    """Take out of this process's memory what has been read of a mapped file; it comes back when it is read again."""
-    content.madvise(mmap.MADV_DONTNEED)
 
 
 def write_zeros(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgesparse.convert.flatbuffer import schema
-from edgesparse.sparsify.pruning import mapped
+from edgesparse.files import mapped
 
 
 def fix_size(file: Path, samples: Any) -> tuple[int, ...] | None:

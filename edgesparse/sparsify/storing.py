@@ -92,6 +92,9 @@ class Rewriter:
     Args:
         model: the schema's tree of objects of the file, which is changed.
         graphs: its graphs, as they were.
+
+    Attributes:
+        indices: numbers that say where what is stored sparsely is.
     """
 
     def __init__(self, model: Any, graphs: Sequence[FlatModel]) -> None:
@@ -102,6 +105,7 @@ class Rewriter:
         self._before: dict[tuple[int, int], list[Any]] = {}
         self._dropped: set[tuple[int, int]] = set()
         self._stored = 0
+        self.indices = 0
 
     @property
     def changed(self) -> bool:
@@ -119,6 +123,7 @@ class Rewriter:
         self._stored += 1
         half = weight.tensor.type == "FLOAT16"
         sparsity, stored = encode(values, encoding.rows, encoding.cols, np.float32 if half else None)
+        self.indices += sum(level.segments.size + level.indices.size for level in sparsity.levels)
         self.model.buffers[weight.tensor.buffer].data = np.frombuffer(stored, np.uint8)
         direct = (encoding.rows, encoding.cols) == DIRECT_BLOCK and not half and self._all_fully_connected(weight)
         for number, index in weight.holders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import Any
 
 from edgesparse.convert.bundle import DENSE, FLOAT
 from edgesparse.convert.flatbuffer import FlatModel, unpack
-from edgesparse.convert.layers import Wish, kernel_operators, kernels_of
+from edgesparse.convert.layers import Wish, kernel_operators, kernels_of, other_weights, weight_names
 from edgesparse.convert.packing import pack, write
 from edgesparse.errors import ModelError
+from edgesparse.files import leave_memory, mapped
 from edgesparse.patterns import parse_pattern
 from edgesparse.recipe import Recipe
-from edgesparse.sparsify.pruning import leave_memory, mapped, write_zeros
+from edgesparse.sparsify.pruning import write_zeros
 from edgesparse.sparsify.storing import Rewriter, choose_encoding
 from edgesparse.sparsify.weights import Weight, find_weights
 
@@ -29,12 +31,14 @@ class Original:
     Attributes:
         file: relative to the directory; with every weight stored dense.
         precision: of its weights, as in the manifest.
+        came_sparse: the layers that the file stored sparsely.
         open_inputs: inputs whose size a runtime is told later, each with its shape, such as "image (1x?x?x3)".
         signatures: how many the file has.
     """
 
     file: str
     precision: str
+    came_sparse: tuple[str, ...] = ()
     open_inputs: tuple[str, ...] = ()
     signatures: int = 0
 
@@ -48,12 +52,16 @@ class Pruned:
         twin: its weights stored dense; `file` itself where nothing is stored sparsely.
         layer_names: the layer behind an operator, by its place in `kernels_of`.
         wishes: what became of each layer.
+        stored: of every layer of the file as it came, its number of weights and the bytes that they take.
+        indices: as of `Rewriter`.
     """
 
     file: str
     twin: str
     layer_names: dict[int, str]
     wishes: dict[str, Wish]
+    stored: list[tuple[int, int]]
+    indices: int
 
 
 def write_original(model: Path, directory: Path, say: Say = lambda text: None) -> Original:
@@ -81,7 +89,10 @@ def write_original(model: Path, directory: Path, say: Say = lambda text: None) -
             packed = pack(rewriter.finish())
             (directory / file).unlink()  # what is mapped stays there to be read
             write(packed, directory / file, model)
-        return Original(file, _precision(graphs), tuple(_open_inputs(tree, graphs[0])), len(tree.signatureDefs or []))
+        sparse = {graphs[number].tensors[index].buffer for number, index in found}
+        names = tuple(name for buffer, name in weight_names(graphs).items() if buffer in sparse) if sparse else ()
+        open_inputs = tuple(_open_inputs(tree, graphs[0]))
+        return Original(file, _precision(graphs), names, open_inputs, len(tree.signatureDefs or []))
 
 
 def write_pruned(
@@ -118,6 +129,10 @@ def write_pruned(
                 directory / twin, content, graphs[weight.graph], weight, pattern, recipe.sparsity_of(weight.name)
             )
         names = _layer_names(graphs, weights)
+        kernels = [graph.tensors[graph.constant(op.inputs[1]) or 0] for graph, op in kernels_of(graphs)]
+        held = [*kernels, *(tensor for _, _, tensor in other_weights(graphs))]
+        stored = [(math.prod(tensor.shape), tensor.stored_bytes) for tensor in held]
+        leave_memory(content)
     with mapped(directory / twin) as content:
         tree, graphs = unpack(str(model), content)
         rewriter = Rewriter(tree, graphs)
@@ -138,7 +153,7 @@ def write_pruned(
             write(pack(rewriter.finish()), directory / sparse, model)
     wishes = {weight.name: Wish(DENSE, weight.reason) for weight in weights}
     wishes.update({name: Wish(str(pattern), encoding.reason) for name, encoding in encodings.items()})
-    return Pruned(sparse, twin, names, wishes)
+    return Pruned(sparse, twin, names, wishes, stored, rewriter.indices)
 
 
 def _layer_names(graphs: Sequence[FlatModel], weights: Sequence[Weight]) -> dict[int, str]:

@@ -12,8 +12,6 @@
 #include "report.h"
 #include "tflite_abi.h"
 
-#define ES_EXPORT __attribute__((visibility("default")))
-
 /* A DENSIFY or DEQUANTIZE goes with its users if all of them are claimed: otherwise TFLite still needs what it makes. */
 static void take_way(const es_graph *graph, const es_choices *choices, bool *taken)
 {

@@ -7,6 +7,8 @@
 
 #include "edgesparse.h"
 
+#define ES_EXPORT __attribute__((visibility("default")))
+
 typedef enum es_claim { ES_CLAIM_AUTO, ES_CLAIM_ALL, ES_CLAIM_NONE } es_claim;
 
 /* How sums of int8 products become int8: as the runtime found in the process does it, as XNNPACK, as TFLite's own kernels. */

@@ -1,0 +1,79 @@
+"""Worker processes here: one for each runtime, started before it is needed, that serves until all is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, TypeVar
+
+from edgesparse.agent.process import WorkerFailed, WorkerProcess
+
+DEADLINE_S = 120.0
+Result = TypeVar("Result")
+
+
+class Workers:
+    """The workers, and a loop in a thread of its own to talk to them: also in a notebook, which has a loop already.
+
+    Use as a context manager: on the way out no worker is left, and what still waits for one is cancelled.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="workers", daemon=True)
+        self._workers: dict[str, WorkerProcess] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def __enter__(self) -> Workers:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.submit(self._end_all()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Begin with something; a thread may wait for its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def prepare(self, runtime: str) -> None:
+        """Have a runtime's worker ready; one that cannot will say so when it is asked for something."""
+        async with self.of(runtime) as worker:
+            with contextlib.suppress(WorkerFailed):
+                await worker.ask({"type": "prepare", "runtime": runtime})
+
+    @contextlib.asynccontextmanager
+    async def of(self, runtime: str) -> AsyncIterator[WorkerProcess]:
+        """A runtime's worker, for this block alone: the one that there is, or a new one where it has been lost."""
+        async with self._locks[runtime]:
+            if runtime not in self._workers:
+                worker = WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S)
+                self._workers[runtime] = await worker.__aenter__()
+            try:
+                yield self._workers[runtime]
+            finally:
+                if self._workers[runtime].lost:
+                    await self.end(runtime)
+
+    async def end(self, runtime: str) -> None:
+        """Let go of a runtime's worker, if there is one."""
+        if worker := self._workers.pop(runtime, None):
+            await worker.__aexit__()
+
+    async def _end_all(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for runtime in list(self._workers):
+            await self.end(runtime)
