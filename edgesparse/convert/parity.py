@@ -29,7 +29,7 @@ from edgesparse.agent.quantised import AS_WITHOUT_CSR
 from edgesparse.agent.worker import Model, load_arrays, load_rounding
 from edgesparse.convert.bundle import HostParity
 from edgesparse.convert.room import Needs, Room
-from edgesparse.convert.workers import Workers
+from edgesparse.convert.workers import DEADLINE_S, Workers
 from edgesparse.errors import ParityError
 from edgesparse.wire import BACKENDS, BUILTIN, CSR, XNNPACK
 
@@ -189,6 +189,8 @@ async def _in_worker(
     while waiting:
         fresh = True
         async with workers.of(runtime) as worker:
+            if room.size is not None:
+                worker.deadline_s = 2 * DEADLINE_S  # it may be stopped for as long as another one takes
             while waiting:
                 check, backend = waiting[0]
                 rest = BUILTIN if check.lean and check.lean.weights == "floats" else XNNPACK  # runs what csr leaves

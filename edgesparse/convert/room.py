@@ -63,14 +63,14 @@ class Room:
     """
 
     def __init__(self, size: int | None) -> None:
-        self._size = size
+        self.size = size
         self._places: list[_Place] = []
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def taken(self, worker: int, needs: Needs) -> AsyncIterator[None]:
         """Wait until there is room for what a worker's next child takes at once, and watch it while the block lasts."""
-        if self._size is None:
+        if self.size is None:
             yield
             return
         place = _Place(worker, needs)
@@ -92,8 +92,8 @@ class Room:
 
     def _left(self) -> int:
         """For those beside the first."""
-        assert self._size is not None
-        return self._size - self._places[0].needs.at_most
+        assert self.size is not None
+        return self.size - self._places[0].needs.at_most
 
     async def _watch(self, place: _Place) -> None:
         while place is not self._places[0]:

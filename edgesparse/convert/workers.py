@@ -59,10 +59,12 @@ class Workers:
             if runtime not in self._workers:
                 worker = WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S)
                 self._workers[runtime] = await worker.__aenter__()
+            served = False
             try:
                 yield self._workers[runtime]
+                served = not self._workers[runtime].lost
             finally:
-                if self._workers[runtime].lost:
+                if not served:  # an answer that nobody waited for would be taken for the next one's
                     await self.end(runtime)
 
     async def end(self, runtime: str) -> None:

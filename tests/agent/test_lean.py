@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import signal
@@ -17,7 +18,6 @@ import pytest
 from edgesparse import kernels
 from edgesparse.agent import lean, worker
 from edgesparse.agent.process import WorkerFailed, WorkerProcess
-from edgesparse.convert.parity import run_to_its_end
 from tests.agent.test_worker import message
 from tests.tiny import TinyFiles
 
@@ -46,6 +46,30 @@ def test_what_is_read_of_a_file_is_given_back_once_and_all_the_time(tmp_path: Pa
         assert resident_bytes(path) == 0
 
 
+def test_a_file_stays_out_of_memory_while_pythons_lock_is_held(tmp_path: Path) -> None:
+    """As it is when a runtime packs weights: `find` holds it, too."""
+    size, path = 1 << 27, tmp_path / "model.tflite"
+    with path.open("wb") as file:
+        file.truncate(size)
+    code = "\n".join([
+        "import mmap, sys",
+        "from pathlib import Path",
+        "from edgesparse.agent import lean",
+        "def most():",
+        "    return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) * 1024",
+        "with open(sys.argv[1], 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:",
+        "    with lean.kept_out_of_memory(*sys.argv[1:]):",
+        "        before = most()",
+        "        assert content.find(b'a') == -1",
+        "        print(most() - before)",
+    ])  # fmt: skip
+    grown = [
+        int(subprocess.run([sys.executable, "-c", code, str(path), *more], capture_output=True, check=True).stdout)
+        for more in ([str(kernels.library_path())], [])
+    ]
+    assert grown[0] < size / 2 < grown[1]
+
+
 @pytest.mark.parametrize("end", [signal.SIGSEGV, signal.SIGKILL, 3])
 def test_what_ends_the_child_ends_its_parent(end: int) -> None:
     code = "\n".join([
@@ -70,8 +94,8 @@ def test_what_xnnpack_gave_is_remembered_for_its_own_file_and_inputs_alone(monke
 
     monkeypatch.setattr(worker, "load", load)
     monkeypatch.setattr(worker, "in_child", lambda work, end_with: work())
-    loads = worker._LeanLoads()
-    for model, inputs, backend, kind, known in (
+    loads = worker._Lean()
+    for model, inputs, backend, weights, known in (
         ("a", "one", "xnnpack", "quantised", False),
         ("a", "one", "csr", "quantised", True),
         ("a", "two", "csr", "quantised", False),
@@ -82,28 +106,32 @@ def test_what_xnnpack_gave_is_remembered_for_its_own_file_and_inputs_alone(monke
         ("a", "one", "csr", "quantised", False),
         ("b", "one", "csr", "quantised", True),
     ):
-        message = {"runtime": "ai-edge-litert", "model": model, "inputs": inputs, "backend": backend, "lean": kind}
+        message = {"runtime": "ai-edge-litert", "model": model, "inputs": inputs, "backend": backend}
+        message["lean"] = {"weights": weights}
         loads.load(message)
         assert asked.pop() is known
 
 
 def test_a_lean_load_keeps_no_model_and_runs_nothing_twice(tiny_files: TinyFiles, tmp_path: Path) -> None:
     """The weights of a dense model are nothing for the kernels: csr alone is the built-in kernels' own run."""
+    library = str(kernels.library_path())
     load = {
         **message(tmp_path, model=tiny_files["dense"], inputs=tiny_files["inputs"], golden=tiny_files["golden"]),
-        "backend": "csr", "report": str(tmp_path / "report.json"), "lean": "floats",
-        "delegate": {"library": str(kernels.library_path()), "options": {}},
+        "backend": "csr", "report": str(tmp_path / "report.json"), "delegate": {"library": library, "options": {}},
+        "lean": {"weights": "floats", "kernels": library, "rest_known": False},
     }  # fmt: skip
 
     async def ask() -> None:
         async with WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], 60.0) as worker:
-            ran = await worker.ask({**load, "rest_known": False})
+            assert await worker.ask({"type": "prepare", "runtime": load["runtime"]}) == {"type": "prepared"}
+            ran = await worker.ask(load)
             assert "max_abs_error" in ran["parity"]
-            assert (await worker.ask({**load, "rest_known": True}))["parity"] is None
+            known = {**load, "lean": {**load["lean"], "rest_known": True}}
+            assert (await worker.ask(known))["parity"] is None
             with pytest.raises(WorkerFailed, match="a worker cannot 'measure' now"):
                 await worker.ask({"type": "measure", "samples": 5, "launch_s": 0.0, "warmup_s": 0.0})
             with pytest.raises(WorkerFailed, match="no runtime is called 'tvm'") as refused:
                 await worker.ask({**load, "runtime": "tvm"})
             assert refused.value.kind == "unsupported"
 
-    run_to_its_end(ask())
+    asyncio.run(ask())

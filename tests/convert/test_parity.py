@@ -13,7 +13,9 @@ import pytest
 
 from edgesparse.convert import golden, parity
 from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, read_model, schema
-from edgesparse.convert.parity import Check, check_all, checked_backends, installed_runtimes, refuse_failed
+from edgesparse.convert.parity import Check, Lean, check_all, checked_backends, installed_runtimes, refuse_failed
+from edgesparse.convert.room import Needs, Room
+from edgesparse.convert.workers import Workers
 from edgesparse.errors import ParityError
 from tests.convert.models import Export, build, random_mask
 
@@ -111,9 +113,11 @@ def crashing(sparse: bytes) -> bytes:
 def test_a_file_that_kills_a_runtime_is_a_failed_row(directory: Path, unstructured: Export, lean: Any) -> None:
     """A lean check is a child's of the worker, which dies of the same."""
     (directory / "sparse.tflite").write_bytes(crashing(unstructured.sparse))
+    lean = lean and Lean(lean, Needs(0, 0))
     checks = [replace(check, lean=lean) for check in [CHECKS[1], *CHECKS]]
-    report = str(directory / "report.json")
-    rows = asyncio.run(parity._in_worker("ai-edge-litert", directory, "inputs.npz", checks, report))
+    with Workers() as workers:
+        work = parity._in_worker(workers, "ai-edge-litert", directory, "inputs.npz", checks, str(directory), Room(None))
+        rows = workers.submit(work).result()
     dense = [row for row in rows if row.file == "dense.tflite"]
     killed = [row for row in rows if row.file == "sparse.tflite"]
     assert [row.ok for row in dense] == [True] * 2 * len(checked_backends())
@@ -123,7 +127,7 @@ def test_a_file_that_kills_a_runtime_is_a_failed_row(directory: Path, unstructur
 
 
 def test_lean_checks_find_what_others_find(directory: Path) -> None:
-    lean = [replace(check, lean="floats") for check in CHECKS]
+    lean = [replace(check, lean=Lean("floats", Needs(0, 0))) for check in CHECKS]
     found, others = (check_all(directory, "inputs.npz", checks) for checks in (lean, CHECKS))
     key = [(row.file, row.runtime, row.backend, row.ok) for row in others]
     assert [(row.file, row.runtime, row.backend, row.ok) for row in found] == key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from edgesparse import sparsify
 from edgesparse.agent.worker import load_arrays, load_rounding
 from edgesparse.convert import Bundle
+from edgesparse.convert.workers import Workers
 from edgesparse.errors import ParityError
 from edgesparse.explain.forewarning import forewarnings
 from edgesparse.report.tables import bundle_table
@@ -73,10 +75,11 @@ def test_what_roundings_add_to_an_int8_file_as_it_came_they_may_add_to_fewer_wei
     checking.draw_inputs(model, directory, original, None)
     written = write_pruned(model, original, recipe, directory)
     variants = checking.describe_variants(directory, recipe, original, written)
-    counts = [
-        checking.run_reference(directory, name, file, original)
-        for name, file in (("dense", original.file), (recipe.name, written.twin))
-    ]
+    with Workers() as workers:
+        counts = [
+            workers.submit(checking.run_reference(workers, directory, name, file, original)).result()
+            for name, file in (("dense", original.file), (recipe.name, written.twin))
+        ]
     checking.keep_samples(directory, variants, min(counts))
     paths = [str(directory / variant.golden) for variant in variants]
     ((dense,), (zeroed,)) = (load_arrays(path) for path in paths)
@@ -85,11 +88,13 @@ def test_what_roundings_add_to_an_int8_file_as_it_came_they_may_add_to_fewer_wei
     for path, outputs, most in ((paths[0], dense, steps), (paths[1], zeroed, times * steps)):
         away = np.random.default_rng(0).integers(-most, most, outputs.shape, endpoint=True)
         np.savez(path, **{"0": np.clip(outputs + away, -128, 127).astype(np.int8)})
-    if not passes:
-        with pytest.raises(ParityError, match="does not give the golden outputs"):
-            checking.check(directory, variants, keep_going=False, say=lambda text: None)
-        return
-    rows = checking.check(directory, variants, keep_going=False, say=lambda text: None)
+    with Workers() as workers:
+        check = partial(checking.check, workers, directory, variants, written, say=lambda text: None)
+        if not passes:
+            with pytest.raises(ParityError, match="does not give the golden outputs"):
+                check(keep_going=False)
+            return
+        rows = check(keep_going=False)
     assert all(row.ok and "rounds otherwise than XNNPACK on the host" in row.note for row in rows)
     assert load_rounding(paths[1]) >= 2 * steps  # for the board
     assert len(load_arrays(paths[1])) == 1
