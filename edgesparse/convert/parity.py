@@ -165,11 +165,13 @@ async def _in_workers(
     room, most = Room(size), max((check.lean.needs.at_most for check in checks if check.lean), default=0)
     rows = []
     with tempfile.TemporaryDirectory() as reports:
-        work = {name: _in_worker(workers, name, directory, inputs, checks, reports, room) for name in runtimes}
+        under = partial(
+            _in_worker, workers, directory=directory, inputs=inputs, checks=checks, reports=reports, room=room
+        )
         if size is None or most <= size:
-            return list(await asyncio.gather(*work.values()))
+            return list(await asyncio.gather(*(under(name) for name in runtimes)))
         for name in runtimes:
-            rows.append(await work[name])
+            rows.append(await under(name))
             await workers.end(name)
     return rows
 

@@ -27,6 +27,7 @@ class Workers:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="workers", daemon=True)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._workers: dict[str, WorkerProcess] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -44,7 +45,17 @@ class Workers:
 
     def submit(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Begin with something; a thread may wait for its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+        async def begun() -> Result:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.add(task)
+            try:
+                return await work
+            finally:
+                self._tasks.discard(task)
+
+        return asyncio.run_coroutine_threadsafe(begun(), self._loop)
 
     async def prepare(self, runtime: str) -> None:
         """Have a runtime's worker ready; one that cannot will say so when it is asked for something."""
@@ -73,7 +84,7 @@ class Workers:
             await worker.__aexit__()
 
     async def _end_all(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
+        others = self._tasks - {asyncio.current_task()}  # and not those that the loop has for itself
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
