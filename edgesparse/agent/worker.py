@@ -7,12 +7,11 @@ Out: loaded {init_ms, first_inference_ms, parity, path, runtime, delegate}, meas
 inferences}, planned {delegate}, ran {samples}, prepared {}, or failed {kind, reason}.
 
 `delegate` is the csr backend's library and options on the way in, and what it reports of every operator on the way out;
-`report` is the file that it writes that to. `lean` {weights, kernels, rest_known} is for who only checks a large file,
-of `weights` "floats" or "quantised": a child of this process loads it, which takes all its memory along when it ends,
-and the file leaves memory while the runtime makes its own of it (`kernels`, their library, sees to that). What the csr
-backend leaves of floats no XNNPACK takes; quantised graphs do as they always do, for the two round otherwise. Where csr
-leaves everything, and the outputs of what runs the rest are known (`rest_known`), nothing is run and `parity` is null.
-There is nothing to measure after that.
+`report` is the file that it writes that to. `lean` {weights, alone, kernels, rest_known} is for who only checks a large
+file, of `weights` "floats" or "quantised": a child of this process loads it, which takes all its memory along when it
+ends, and the file leaves memory while the runtime makes its own of it (`kernels`, their library, sees to that). With
+`alone` no XNNPACK takes what the csr backend leaves. Where csr leaves everything, and the outputs of what runs the rest
+are known (`rest_known`), nothing is run and `parity` is null. There is nothing to measure after that.
 
 Only `invoke()` is inside the timed region. The stream is guarded: whatever a runtime prints to stdout goes to stderr.
 """
@@ -268,8 +267,7 @@ def _delegate(
     if found is None:
         return None
     options = {**found["options"], **({"report": report_path} if report_path else {})}
-    alone = message.get("lean", {}).get("weights") == _FLOATS
-    return backends.Delegate(found["library"], options, alone, reading)
+    return backends.Delegate(found["library"], options, message.get("lean", {}).get("alone", False), reading)
 
 
 def _path_of_kernels(report: dict[str, Any]) -> dict[str, str] | None:

@@ -43,10 +43,12 @@ class Lean:
     Args:
         weights: of the file.
         needs: what it takes in memory.
+        alone: what csr leaves goes to the built-in kernels, and not to XNNPACK, which takes more.
     """
 
     weights: Literal["floats", "quantised"]
     needs: Needs
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,13 +197,14 @@ async def _in_worker(
                 worker.deadline_s = 2 * DEADLINE_S  # it may be stopped for as long as another one takes
             while waiting:
                 check, backend = waiting[0]
-                rest = BUILTIN if check.lean and check.lean.weights == "floats" else XNNPACK  # runs what csr leaves
+                rest = BUILTIN if check.lean and check.lean.alone else XNNPACK  # runs what csr leaves
                 known = next((row for row in rows if (row.file, row.backend) == (check.file, rest)), None)
                 try:
                     message = _load(directory, inputs, check, runtime, backend)
                     if check.lean:
                         lean = {
                             "weights": check.lean.weights,
+                            "alone": check.lean.alone,
                             "kernels": find_kernels(),
                             "rest_known": known is not None,
                         }

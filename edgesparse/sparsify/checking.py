@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -179,28 +179,31 @@ def _in_proportion(
     size = {path: (directory / path).stat().st_size for path in (dense.file, pruned.file)}
     affordable = max(CHECKING_BYTES, 3 * size[dense.file])
     room = affordable - BESIDE_BYTES
-    if dense.precision not in FLOATS:
-        # The file, every weight packed, once more where csr is held against the same runtime without it, and the
-        # runtime itself: 323 MB were measured for one of 102 MB.
-        if 3 * size[pruned.file] + 20_000_000 <= affordable:
-            return [pruned], room
-        return [replace(pruned, lean=Lean("quantised", Needs(SMALL_BYTES, size[pruned.file] + BUFFER_BYTES)))], room
     layers = [(4 * weights, stored) for weights, stored in written.stored]
     packed = sum(floats for floats, _ in layers)
-    # Beside the file and the packed weights XNNPACK keeps all that it has unpacked: 292 MB and 259 MB (tflite-runtime
-    # 2.14, ai-edge-litert 2.1) were measured for ResNet-50 of 102 MB, 545 MB for a file of float16 weights as large.
-    stored_dense = size[dense.file] + packed + sum(floats for floats, stored in layers if stored < floats) + 50_000_000
-    # Of sparse tensors that is every weight, and what the runtime makes of their indices: 340 MB and 307 MB with 80 %
-    # zeros in blocks of 16x1, 322 MB in blocks of 16x4, 411 MB and 378 MB with 2:4.
-    stored_sparse = 2 * size[pruned.file] + 2 * packed + 80_000_000
-    if (stored_sparse if twin else stored_dense) <= affordable:
-        return [pruned], room
-    others = tuple(backend for backend in checked_backends() if backend != XNNPACK)
     indices = 4 * written.indices + SMALL_BYTES  # which runtimes copy first, as int32 each
-    checks = [replace(pruned, backends=others, lean=Lean("floats", Needs(indices, indices + packed + BUFFER_BYTES)))]
-    if twin and stored_dense <= affordable:
-        needs = Needs(SMALL_BYTES, packed + 2 * BUFFER_BYTES)
-        checks.append(replace(twin, backends=(XNNPACK,), lean=Lean("floats", needs)))
+    if dense.precision in FLOATS:
+        # XNNPACK keeps what it has unpacked beside what it has packed, of sparse tensors every weight: ResNet-50 of 102
+        # MB took 340 and 307 MB (tflite-runtime 2.14, ai-edge-litert 2.1) with 80 % zeros in blocks of 16x1, 411 and
+        # 378 MB with 2:4. A file of float16 weights of that size took 545 MB.
+        unpacked = sum(floats for floats, stored in layers if twin or stored < floats)
+        weights: Literal["floats", "quantised"] = "floats"
+    else:
+        # Every weight packed, and once more where csr is held against the same runtime without it.
+        unpacked, packed, weights = size[pruned.file], size[pruned.file], "quantised"
+    under_xnnpack = indices + packed + unpacked + 2 * BUFFER_BYTES
+    if BESIDE_BYTES + len(checked_runtimes()) * (size[pruned.file] + under_xnnpack) <= affordable:
+        return [pruned], room
+    if weights == "quantised" or under_xnnpack <= room:
+        most = under_xnnpack if weights == "floats" else indices + packed + BUFFER_BYTES
+        return [replace(pruned, lean=Lean(weights, Needs(indices, most)))], room
+    others = tuple(backend for backend in checked_backends() if backend != XNNPACK)
+    needs = Needs(indices, indices + packed + BUFFER_BYTES)
+    checks = [replace(pruned, backends=others, lean=Lean(weights, needs, alone=True))]
+    of_twin = packed + sum(floats for floats, stored in layers if stored < floats) + 2 * BUFFER_BYTES
+    if twin and of_twin <= room:
+        lean = Lean(weights, Needs(SMALL_BYTES, of_twin), alone=True)
+        checks.append(replace(twin, backends=(XNNPACK,), lean=lean))
     return checks, room
 
 

@@ -106,19 +106,18 @@ def test_what_xnnpack_gave_is_remembered_for_its_own_file_and_inputs_alone(monke
         ("a", "one", "csr", "quantised", False),
         ("b", "one", "csr", "quantised", True),
     ):
-        message = {"runtime": "ai-edge-litert", "model": model, "inputs": inputs, "backend": backend}
-        message["lean"] = {"weights": weights}
-        loads.load(message)
+        of = {"runtime": "ai-edge-litert", "model": model, "inputs": inputs, "backend": backend}
+        loads.load({**of, "lean": {"weights": weights}})
         assert asked.pop() is known
 
 
 def test_a_lean_load_keeps_no_model_and_runs_nothing_twice(tiny_files: TinyFiles, tmp_path: Path) -> None:
     """The weights of a dense model are nothing for the kernels: csr alone is the built-in kernels' own run."""
     library = str(kernels.library_path())
-    load = {
+    load: dict[str, Any] = {
         **message(tmp_path, model=tiny_files["dense"], inputs=tiny_files["inputs"], golden=tiny_files["golden"]),
         "backend": "csr", "report": str(tmp_path / "report.json"), "delegate": {"library": library, "options": {}},
-        "lean": {"weights": "floats", "kernels": library, "rest_known": False},
+        "lean": {"weights": "floats", "alone": True, "kernels": library, "rest_known": False},
     }  # fmt: skip
 
     async def ask() -> None:

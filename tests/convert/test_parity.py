@@ -126,8 +126,9 @@ def test_a_file_that_kills_a_runtime_is_a_failed_row(directory: Path, unstructur
     assert all(row.version not in ("", "unknown") for row in killed)
 
 
-def test_lean_checks_find_what_others_find(directory: Path) -> None:
-    lean = [replace(check, lean=Lean("floats", Needs(0, 0))) for check in CHECKS]
+@pytest.mark.parametrize("alone", [False, True])
+def test_lean_checks_find_what_others_find(alone: bool, directory: Path) -> None:
+    lean = [replace(check, lean=Lean("floats", Needs(0, 0), alone)) for check in CHECKS]
     found, others = (check_all(directory, "inputs.npz", checks) for checks in (lean, CHECKS))
     key = [(row.file, row.runtime, row.backend, row.ok) for row in others]
     assert [(row.file, row.runtime, row.backend, row.ok) for row in found] == key

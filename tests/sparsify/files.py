@@ -11,11 +11,15 @@ import flatbuffers
 import numpy as np
 
 from edgesparse.convert.flatbuffer import FILE_IDENTIFIER, schema
+from edgesparse.sparsify import checking
 from tests.kernels.graphs import Graph
 from tests.kernels.models import Maker
 from tests.kernels.quantized import QuantizedGraph
 
 Change = Callable[[Any], None]
+
+# The `CHECKING_BYTES` under which there is room for XNNPACK on the twin of a small file, and not on the file itself.
+ONLY_FOR_THE_TWIN = checking.BESIDE_BYTES + 2 * checking.BUFFER_BYTES + checking.SMALL_BYTES
 
 
 def network(half: bool = False, layout: str = "dense", change: Change | None = None) -> bytes:

@@ -101,7 +101,7 @@ def test_what_roundings_add_to_an_int8_file_as_it_came_they_may_add_to_fewer_wei
 
 
 def test_the_table_counts_what_ran_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "CHECKING_BYTES", 60_000_000)
+    monkeypatch.setattr(checking, "CHECKING_BYTES", files.ONLY_FOR_THE_TWIN)
     bundle = pruned(tmp_path)
     variant = bundle.manifest.variants[1]
     own = sum(row.file == variant.file.path for row in variant.host_parity)

@@ -200,6 +200,27 @@ def test_large_int8_files_are_checked_as_small_ones_are(
     )
 
 
+def test_files_of_middle_size_are_checked_in_turn_and_lose_no_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they unpack fits in the room, of one check at a time."""
+    asked: list[Any] = []
+
+    def check_all(directory: Path, inputs: str, checks: Any, *more: Any, **how: Any) -> Any:
+        asked.extend(check.lean for check in checks)
+        return parity.check_all(directory, inputs, checks, *more, **how)
+
+    monkeypatch.setattr(checking, "check_all", check_all)
+    rows = {}
+    for how, limit in (("small", checking.CHECKING_BYTES), ("middle", files.ONLY_FOR_THE_TWIN + 50_000_000)):
+        (tmp_path / how).mkdir()
+        monkeypatch.setattr(checking, "CHECKING_BYTES", limit)
+        rows[how] = pruned(files.network(), tmp_path / how, "16x1").manifest.variants[1].host_parity
+    assert asked[:-1] == [None] * (len(asked) - 1)
+    assert (asked[-1].weights, asked[-1].alone) == ("floats", False)
+    assert rows["middle"] == rows["small"]
+
+
 def test_int8_weights_get_zeros_and_stay_dense(tmp_path: Path) -> None:
     before = read_model(files.int8_network())
     bundle = pruned(files.int8_network(), tmp_path, "16x4", 0.75)
@@ -494,7 +515,7 @@ def test_a_file_that_is_much_for_xnnpack_is_checked_by_its_twin_there(
 ) -> None:
     (tmp_path / "small").mkdir()
     assert forewarnings(pruned(files.network(), tmp_path / "small", "16x1")) == []
-    monkeypatch.setattr(checking, "CHECKING_BYTES", 60_000_000)
+    monkeypatch.setattr(checking, "CHECKING_BYTES", files.ONLY_FOR_THE_TWIN)
     bundle = pruned(files.network(), tmp_path, "16x1")
     variant = bundle.manifest.variants[1]
     assert variant.twin is not None and passes_everywhere(bundle)
