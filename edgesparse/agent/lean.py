@@ -56,31 +56,43 @@ def kept_out_of_memory(path: str, library: str | None = None) -> Iterator[None]:
     spans = give_back(path)
     ended = ctypes.c_int(0)
     begun = [ctypes.c_int(0) for _ in spans]
-    if library:
-        in_c, pause_ns = ctypes.CDLL(library).edgesparse_give_back, ctypes.c_long(int(1e9 * _GIVE_BACK_S))
+
+    def in_python() -> None:
+        while not ended.value:
+            time.sleep(_IN_PYTHON_S)
+            give_back(path)
+
+    in_c = _in_c(library)
+    threads = [threading.Thread(target=in_python, daemon=True)]
+    if in_c:
+        pause_ns = ctypes.c_long(int(1e9 * _GIVE_BACK_S))
         arguments = [
             (ctypes.c_void_p(start), ctypes.c_size_t(size), pause_ns, ctypes.byref(one), ctypes.byref(ended))
             for (start, size), one in zip(spans, begun)
         ]
-        threads = [threading.Thread(target=in_c, args=each) for each in arguments]
-    else:
-
-        def in_python() -> None:
-            while not ended.value:
-                time.sleep(_IN_PYTHON_S)
-                give_back(path)
-
-        threads = [threading.Thread(target=in_python)]
-    for thread in threads:
-        thread.start()
-    while library and not all(one.value for one in begun):
-        time.sleep(_GIVE_BACK_S / 10)  # what holds Python's lock after this would keep them from beginning
+        threads = [threading.Thread(target=in_c, args=each, daemon=True) for each in arguments]
+    started = []
     try:
+        with contextlib.suppress(RuntimeError):  # there can be no more threads: more memory, then
+            for thread in threads:
+                started.append(thread)
+                thread.start()
+            while in_c and not all(one.value for one in begun):
+                time.sleep(_GIVE_BACK_S / 10)  # what holds Python's lock after this would keep them from beginning
         yield
     finally:
         ended.value = 1
-        for thread in threads:
-            thread.join()
+        for thread in started:
+            if thread.ident is not None:
+                thread.join()
+
+
+def _in_c(library: str | None) -> Any:
+    """What gives back in the kernels' library; None where there is none, or one that does not load or is older."""
+    try:
+        return ctypes.CDLL(library).edgesparse_give_back if library else None
+    except (OSError, AttributeError):
+        return None
 
 
 class Delegate:

@@ -7,7 +7,8 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgesparse import wire
@@ -39,12 +40,13 @@ class WorkerProcess:
         deadline_s: how long one step may take before the worker counts as hanging.
 
     Attributes:
-        lost: whether it has crashed, or hung.
+        asked: whether it has been asked for anything.
+        lost: whether it has crashed, or hung, or said what nobody understands.
     """
 
     def __init__(self, command: Sequence[str], deadline_s: float) -> None:
         self.command, self.deadline_s = [*command, "--parent", str(os.getpid())], deadline_s
-        self.lost = False
+        self.asked = self.lost = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __aexit__)
 
     async def __aenter__(self) -> WorkerProcess:
@@ -97,17 +99,22 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):  # it may end between the look and the kill
                 os.killpg(self.process.pid, signal.SIGKILL)
 
-    async def ask(self, message: wire.Message) -> wire.Message:
+    async def ask(self, message: wire.Message, uncounted: Callable[[], float] = lambda: 0.0) -> wire.Message:
         """Send one message and wait for the answer.
+
+        Args:
+            message: to send.
+            uncounted: seconds since then in which it was kept from answering.
 
         Raises:
             WorkerFailed: the process died, did not answer in time, answered nonsense or said that it failed.
         """
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        self.asked = True
         try:
             self.process.stdin.write(wire.encode(message))
             await self.process.stdin.drain()
-            line = await asyncio.wait_for(self.process.stdout.readline(), self.deadline_s)
+            line = await self._line(uncounted)
             if not line:
                 raise await self._crashed()
             answer = wire.decode(line)
@@ -118,10 +125,26 @@ class WorkerProcess:
         except (ConnectionError, BrokenPipeError):
             raise await self._crashed() from None
         except (wire.WireError, ValueError) as error:
+            self.lost = True
             raise WorkerFailed("error", f"the worker's answer cannot be read: {error}", self._tail()) from None
         if answer["type"] == "failed":
             raise WorkerFailed(str(answer.get("kind")), str(answer.get("reason")), self._tail())
         return answer
+
+    async def _line(self, uncounted: Callable[[], float]) -> bytes:
+        """What it says next; raises asyncio.TimeoutError where that takes too long."""
+        assert self.process.stdout is not None
+        reading = asyncio.ensure_future(self.process.stdout.readline())
+        began_s = time.monotonic()
+        try:
+            while not reading.done():
+                left_s = self.deadline_s + uncounted() - (time.monotonic() - began_s)
+                if left_s <= 0:
+                    raise asyncio.TimeoutError
+                await asyncio.wait({reading}, timeout=left_s)
+            return reading.result()
+        finally:
+            reading.cancel()
 
     async def _crashed(self) -> WorkerFailed:
         self.lost = True

@@ -29,7 +29,7 @@ from edgesparse.agent.quantised import AS_WITHOUT_CSR
 from edgesparse.agent.worker import Model, load_arrays, load_rounding
 from edgesparse.convert.bundle import HostParity
 from edgesparse.convert.room import Needs, Room
-from edgesparse.convert.workers import DEADLINE_S, Workers
+from edgesparse.convert.workers import Workers
 from edgesparse.errors import ParityError
 from edgesparse.wire import BACKENDS, BUILTIN, CSR, XNNPACK
 
@@ -191,10 +191,8 @@ async def _in_worker(
     waiting = [pair for check in checks for pair in check.pairs()]
     rows: list[HostParity] = []
     while waiting:
-        fresh = True
         async with workers.of(runtime) as worker:
-            if room.size is not None:
-                worker.deadline_s = 2 * DEADLINE_S  # it may be stopped for as long as another one takes
+            fresh = not worker.asked
             while waiting:
                 check, backend = waiting[0]
                 rest = BUILTIN if check.lean and check.lean.alone else XNNPACK  # runs what csr leaves
@@ -209,8 +207,8 @@ async def _in_worker(
                             "rest_known": known is not None,
                         }
                         message = {**message, "lean": lean, "report": f"{reports}/{runtime}.json"}
-                        async with room.taken(worker.process.pid, check.lean.needs):
-                            answer = await worker.ask(message)
+                        async with room.taken(worker.process.pid, check.lean.needs) as waited_s:
+                            answer = await worker.ask(message, waited_s)
                     else:
                         answer = await worker.ask(message)
                 except WorkerFailed as failure:

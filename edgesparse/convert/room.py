@@ -8,7 +8,8 @@ import contextlib
 import mmap
 import os
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class _Place:
 
     def __init__(self, worker: int, needs: Needs) -> None:
         self.worker, self.needs = worker, needs
-        self.stopped = False
+        self._stopped_s: float | None = None
+        self._waited_s = 0.0
         self._child: Path | None = None
         self._before = 0
 
@@ -48,9 +50,23 @@ class _Place:
             return _anonymous_bytes(self._child) - self._before
         return 0
 
-    def signal(self, number: int) -> None:
-        """Stop the worker and its child, or have them go on."""
-        self.stopped = number == signal.SIGSTOP
+    def waited_s(self) -> float:
+        """How long they have been stopped, in all."""
+        return self._waited_s + (0.0 if self._stopped_s is None else time.monotonic() - self._stopped_s)
+
+    def stop(self) -> None:
+        """Stop the worker and its child, if they are not."""
+        if self._stopped_s is None:
+            self._stopped_s = time.monotonic()
+            self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have them go on, if they are stopped."""
+        if self._stopped_s is not None:
+            self._waited_s, self._stopped_s = self.waited_s(), None
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.worker, number)
 
@@ -68,10 +84,14 @@ class Room:
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def taken(self, worker: int, needs: Needs) -> AsyncIterator[None]:
-        """Wait until there is room for what a worker's next child takes at once, and watch it while the block lasts."""
+    async def taken(self, worker: int, needs: Needs) -> AsyncIterator[Callable[[], float]]:
+        """Wait until there is room for what a worker's next child takes at once, and watch it while the block lasts.
+
+        Yields:
+            How many seconds of that it has been stopped.
+        """
         if self.size is None:
-            yield
+            yield lambda: 0.0
             return
         place = _Place(worker, needs)
         self._places.append(place)
@@ -81,14 +101,13 @@ class Room:
                 self._changed.clear()
                 await self._changed.wait()
             watching = asyncio.create_task(self._watch(place))
-            yield
+            yield place.waited_s
         finally:
             self._places.remove(place)
             self._changed.set()
             if watching:
                 watching.cancel()
-            if place.stopped:
-                place.signal(signal.SIGCONT)
+            place.go_on()
 
     def _left(self) -> int:
         """For those beside the first."""
@@ -98,11 +117,10 @@ class Room:
     async def _watch(self, place: _Place) -> None:
         while place is not self._places[0]:
             beside = sum(each.grown() for each in self._places[1:])
-            if beside > self._left() and not place.stopped:
-                place.signal(signal.SIGSTOP)
+            if beside > self._left():
+                place.stop()
             await asyncio.sleep(_LOOK_S)
-        if place.stopped:
-            place.signal(signal.SIGCONT)
+        place.go_on()
 
 
 def _anonymous_bytes(statm: Path) -> int:

@@ -67,6 +67,8 @@ class Workers:
     async def of(self, runtime: str) -> AsyncIterator[WorkerProcess]:
         """A runtime's worker, for this block alone: the one that there is, or a new one where it has been lost."""
         async with self._locks[runtime]:
+            if runtime in self._workers and self._workers[runtime].process.returncode is not None:
+                await self.end(runtime)  # somebody has killed it since
             if runtime not in self._workers:
                 worker = WorkerProcess([sys.executable, "-m", "edgesparse.agent", "worker"], DEADLINE_S)
                 self._workers[runtime] = await worker.__aenter__()

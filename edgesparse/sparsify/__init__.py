@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from edgesparse.convert.bundle import CAME_OPEN, CAME_SPARSE, DENSE, MANIFEST, H
 from edgesparse.convert.layers import Wish
 from edgesparse.convert.workers import Workers
 from edgesparse.errors import ModelError, ParityError, RecipeError
-from edgesparse.files import sha256_of
+from edgesparse.files import sha256_of, sync
 from edgesparse.patterns import parse_pattern
 from edgesparse.recipe import BLOCK, Recipe, Schedule
 from edgesparse.sparsify.checking import check, describe_variants, draw_inputs, keep_samples, run_reference
@@ -112,15 +113,17 @@ def sparsify(
 
         data = load_data(data) if isinstance(data, str) else as_data(data, "data")
     versions, name = toolchain(), name or model.stem
-    with ThreadPoolExecutor(1) as meanwhile:
+    with ThreadPoolExecutor(1) as meanwhile, ExitStack() as leaving:
+        leaving.callback(meanwhile.shutdown, cancel_futures=True)
         key = meanwhile.submit(_key, model, recipe, data, name, versions)
         if not force and (out / MANIFEST).exists():
             existing = up_to_date(out, key.result(), keep_going)
             if existing is not None:
                 return existing
-        with staged(out) as directory, Workers() as workers:
-            workers.submit(workers.prepare(golden.RUNTIME))
-            variants, rows = _make(model, recipe, directory, data, workers, meanwhile, say, keep_going=keep_going)
+        with staged(out) as directory:
+            with Workers() as workers:
+                workers.submit(workers.prepare(golden.RUNTIME))
+                variants, rows = _make(model, recipe, directory, data, workers, meanwhile, say, keep_going=keep_going)
             manifest = complete(
                 directory, variants, rows, data, name=name, key=key.result(), toolchain=versions, say=say
             )
@@ -164,6 +167,8 @@ def _make(
         variants[0].source.wishes.update(dict.fromkeys(pruned.wishes, Wish(DENSE, CAME_OPEN)))
     variants[0].source.wishes.update(dict.fromkeys(original.came_sparse, Wish(DENSE, CAME_SPARSE)))
     contents = [meanwhile.submit(read_contents, directory, variant) for variant in variants]
+    for path in {each for variant in variants for each in (variant.file, variant.reference)}:
+        meanwhile.submit(sync, directory / path)  # so that little is left to wait for when all is done
     give_back_freed()
     keep_samples(directory, variants, min(each.result() for each in goldens))
     try:

@@ -55,10 +55,8 @@ FLOATS = ("float32", "float16")
 
 
 def checked_runtimes() -> list[str]:
-    """Those that files are checked under, the one that golden outputs are of first."""
-    return sorted(
-        (each for each in installed_runtimes() if each != IN_PROCESS), key=lambda each: each != golden.RUNTIME
-    )
+    """Those that files are checked under."""
+    return [each for each in installed_runtimes() if each != IN_PROCESS]
 
 
 def draw_inputs(model: Path, directory: Path, original: Original, held_out: Any) -> None:
@@ -142,7 +140,7 @@ def check(
     original, (pruned, *twins) = variants[0].checks(), variants[1].checks()
     runtimes = checked_runtimes()
     checks, room = _in_proportion(directory, variants[0], written, pruned, twins[0] if twins else None)
-    originals, _ = _in_proportion(directory, variants[0], written, original[0], None)
+    originals, _ = _in_proportion(directory, variants[0], replace(written, indices=0), original[0], None)
     rows = check_all(directory, INPUTS, checks, say, runtimes=runtimes, room=room, workers=workers)
     if all(row.ok for row in rows):
         return rows

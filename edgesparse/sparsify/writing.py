@@ -23,6 +23,9 @@ from edgesparse.sparsify.weights import Weight, find_weights
 
 Say = Callable[[str], None]
 
+# The share of a file that may be stored sparsely while something else takes memory.
+_MUCH = 0.8
+
 
 @dataclass(frozen=True)
 class Original:
@@ -111,7 +114,7 @@ def write_pruned(
         recipe: pattern, sparsity and layers.
         directory: where all files are.
         say: told what is being done.
-        twin_written: told the twin's name once that file is whole, before the sparse one is made of it.
+        twin_written: told the twin's name once that file is whole, mostly before the sparse one is made of it.
 
     Raises:
         ModelError: weights that are not finite. RecipeError: the recipe prunes no layer.
@@ -143,7 +146,10 @@ def write_pruned(
             leave_memory(content)
         if all(encoding.dense for encoding in encodings.values()):
             twin = str((directory / twin).rename(directory / sparse).name)
-        twin_written(twin)
+        # Of a file that is hardly smaller, what is stored and the file packed of it take enough memory for themselves.
+        waits = sum(each.bytes for each in encodings.values() if not each.dense) > _MUCH * len(content)
+        if not waits:
+            twin_written(twin)
         for weight in pruned:
             if not encodings[weight.name].dense:
                 values = graphs[weight.graph].weights(weight.tensor.index)
@@ -151,6 +157,8 @@ def write_pruned(
                 leave_memory(content)
         if rewriter.changed:
             write(pack(rewriter.finish()), directory / sparse, model)
+    if waits:
+        twin_written(twin)
     wishes = {weight.name: Wish(DENSE, weight.reason) for weight in weights}
     wishes.update({name: Wish(str(pattern), encoding.reason) for name, encoding in encodings.items()})
     return Pruned(sparse, twin, names, wishes, stored, rewriter.indices)

@@ -14,7 +14,7 @@ ES_EXPORT void edgesparse_give_back(void *start, size_t bytes, long pause_ns, at
     const struct timespec pause = {0, pause_ns};
     atomic_store(begun, 1);
     while (!atomic_load(ended)) {
-        nanosleep(&pause, NULL);
         madvise(start, bytes, MADV_DONTNEED);
+        nanosleep(&pause, NULL);
     }
 }

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,53 @@ def test_a_file_stays_out_of_memory_while_pythons_lock_is_held(tmp_path: Path) -
         for more in ([str(kernels.library_path())], [])
     ]
     assert grown[0] < size / 2 < grown[1]
+
+
+@pytest.mark.parametrize("content", [None, b"no library", b""])
+def test_kernels_that_are_older_or_do_not_load_are_done_without(content: bytes | None, tmp_path: Path) -> None:
+    path, library = tmp_path / "model.tflite", tmp_path / "library.so"
+    path.write_bytes(os.urandom(1 << 22))
+    if content is None:
+        subprocess.run(["gcc", "-shared", "-x", "c", "-o", str(library), "-"], input=b"int older;", check=True)
+    else:
+        library.write_bytes(content)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        lean.kept_out_of_memory(str(path), str(library)),
+    ):
+        assert len(bytes(mapped)) == 1 << 22
+        for _ in range(400):
+            if not resident_bytes(path):
+                break
+            time.sleep(0.01)
+        assert resident_bytes(path) == 0
+
+
+def test_nothing_is_given_back_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file was, something else may lie then."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(os.urandom(1 << 22))
+    ended = threading.Event()
+
+    def in_c(start: Any, size: Any, pause_ns: Any, begun: Any, told: Any) -> None:
+        while not told._obj.value:
+            ended.wait(0.001)
+        ended.set()
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(lean.time, "sleep", interrupted)
+        patched.setattr(lean, "_in_c", lambda library: in_c)
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ),
+            lean.kept_out_of_memory(str(path), "library"),
+        ):
+            raise AssertionError("it has not begun")
+    assert ended.is_set()
 
 
 @pytest.mark.parametrize("end", [signal.SIGSEGV, signal.SIGKILL, 3])

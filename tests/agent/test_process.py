@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
+from typing import Any
 
 import psutil
+import pytest
 
-from edgesparse.agent.process import WorkerProcess
+from edgesparse.agent.process import WorkerFailed, WorkerProcess
 from tests.waiting import wait_until
 
 # Leaves a process of its group behind and ends.
@@ -25,6 +28,34 @@ def test_what_a_worker_started_goes_also_where_it_has_ended_itself() -> None:
 
     pid = asyncio.run(left())
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.parametrize(("stopped_s", "answers"), [(0.0, False), (1.5, True)])
+def test_time_in_which_it_was_kept_from_answering_does_not_count(stopped_s: float, answers: bool) -> None:
+    async def ask() -> dict[str, Any]:
+        async with WorkerProcess(["sh", "-c", """read line; sleep 1.5; echo '{"type":"ran"}'"""], 1.0) as worker:
+            assert not worker.asked
+            began_s = time.monotonic()
+            try:
+                return await worker.ask({"type": "run"}, lambda: min(time.monotonic() - began_s, stopped_s))
+            finally:
+                assert worker.asked and worker.lost is not answers
+
+    if answers:
+        assert asyncio.run(ask()) == {"type": "ran"}
+        return
+    with pytest.raises(WorkerFailed, match="no answer to 'run' within 1 s"):
+        asyncio.run(ask())
+
+
+def test_a_worker_that_says_what_nobody_understands_is_lost() -> None:
+    async def ask() -> None:
+        async with WorkerProcess(["sh", "-c", "read line; echo no JSON"], 60.0) as worker:
+            with pytest.raises(WorkerFailed, match="cannot be read"):
+                await worker.ask({"type": "run"})
+            assert worker.lost
+
+    asyncio.run(ask())
 
 
 def test_a_worker_whose_parent_has_ended_before_it_began_does_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rich.console import Console
 from edgesparse import sparsify
 from edgesparse.agent.worker import load_arrays, load_rounding
 from edgesparse.convert import Bundle
+from edgesparse.convert.bundle import HostParity
+from edgesparse.convert.parity import Check
 from edgesparse.convert.workers import Workers
 from edgesparse.errors import ParityError
 from edgesparse.explain.forewarning import forewarnings
@@ -98,6 +101,34 @@ def test_what_roundings_add_to_an_int8_file_as_it_came_they_may_add_to_fewer_wei
     assert all(row.ok and "rounds otherwise than XNNPACK on the host" in row.note for row in rows)
     assert load_rounding(paths[1]) >= 2 * steps  # for the board
     assert len(load_arrays(paths[1])) == 1
+
+
+def test_the_file_as_it_came_is_tried_wherever_the_pruned_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where runtimes make so much of the indices that XNNPACK gets the twin: the file as it came has none."""
+    asked: list[list[Check]] = []
+
+    def check_all(directory: Path, inputs: str, checks: list[Check], *more: Any, **how: Any) -> list[HostParity]:
+        asked.append(checks)
+        failed = HostParity(
+            file=checks[0].file, runtime="tflite-runtime", version="0", backend="xnnpack", ok=False,
+            max_abs_error=None, tolerance=None, reason="it differs",
+        )  # fmt: skip
+        return [failed] if len(asked) == 1 else []
+
+    model, recipe = tmp_path / "model.tflite", make_recipe("unstructured", 0.8)
+    model.write_bytes(files.network())
+    (directory := tmp_path / "bundle").mkdir()
+    original = write_original(model, directory)
+    written = replace(write_pruned(model, original, recipe, directory), indices=10_000_000)
+    variants = checking.describe_variants(directory, recipe, original, written)
+    monkeypatch.setattr(checking, "CHECKING_BYTES", files.ONLY_FOR_THE_TWIN + 5_000_000)
+    monkeypatch.setattr(checking, "check_all", check_all)
+    with Workers() as workers, pytest.raises(ParityError, match="it differs"):
+        checking.check(workers, directory, variants, written, keep_going=False, say=lambda text: None)
+    pruned, as_it_came = ({backend for check in checks for _, backend in check.pairs()} for checks in asked)
+    assert len(asked[0]) == 2 and pruned == as_it_came == {"builtin", "xnnpack", "csr"}
 
 
 def test_the_table_counts_what_ran_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

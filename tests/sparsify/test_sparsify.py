@@ -468,11 +468,12 @@ def test_a_hundred_megabytes_are_pruned_in_a_few_seconds(hundred_megabytes: Path
     [
         (["16x1", "--sparsity", "0.8"], partial(write_fully_connected, 6, 2048), True),
         (["2:4"], partial(write_fully_connected, 6, 2048), True),
+        (["unstructured", "--sparsity", "0.3"], partial(write_fully_connected, 6, 2048), True),
         (["unstructured", "--sparsity", "0.6"], partial(write_fully_connected, 1, 5050), False),
         (["16x4", "--sparsity", "0.8"], write_int8, True),
         (["16x1", "--sparsity", "0.8"], partial(write_fully_connected, 6, 2920, half=True), False),
     ],
-    ids=["16x1", "2:4", "one tensor", "int8", "float16"],
+    ids=["16x1", "2:4", "few zeros", "one tensor", "int8", "float16"],
 )
 def test_a_hundred_megabytes_take_three_times_that_in_memory(
     pattern: list[str], write_model: Callable[[Path], Path], all_together: bool, tmp_path: Path
