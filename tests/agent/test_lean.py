@@ -107,7 +107,7 @@ def test_nothing_is_given_back_after_an_error(tmp_path: Path, monkeypatch: pytes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(lean.time, "sleep", interrupted)
+        patched.setattr(time, "sleep", interrupted)
         patched.setattr(lean, "_in_c", lambda library: in_c)
         with (
             path.open("rb") as file,
