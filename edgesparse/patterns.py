@@ -68,6 +68,8 @@ Pattern = Unstructured | Block | NM | Filter
 
 # Weights whose scores are computed at once.
 _PART = 1 << 20
+# The bits of a float16 that are all set where it is not finite.
+_HALF_EXPONENT = np.uint16(0x7C00)
 # Magnitudes that int8 has.
 _LEVELS = 129
 # Outputs of fewer int8 weights than that have them scored one by one: a count of each magnitude takes as much.
@@ -319,7 +321,10 @@ def _side(pattern: Pattern) -> tuple[int, int]:
 
 
 def _check_finite(weights: Array) -> None:
-    finite = np.isfinite(weights)
+    if weights.dtype == np.float16:  # of which numpy's own way takes five times as long
+        finite = weights.view(np.uint16) & _HALF_EXPONENT != _HALF_EXPONENT
+    else:
+        finite = np.isfinite(weights)
     if not finite.all():
         place = tuple(int(index) for index in np.argwhere(~finite)[0])
         raise ModelError(
@@ -402,7 +407,9 @@ def _spread(kept: Mask, shape: tuple[int, ...], pattern: Pattern) -> Mask:
         return np.broadcast_to(kept, (shape[0], prod(shape[1:]))).reshape(shape).copy()
     taps = prod(shape[1:-1])
     units = kept.reshape(kept.shape[0], taps, -1)
-    whole = units.repeat(pattern.rows, axis=0).repeat(pattern.cols, axis=2)
+    # Columns first, of fewer rows: to repeat each value takes long, and whole rows not.
+    wide = units.repeat(pattern.cols, axis=2) if pattern.cols > 1 else units
+    whole = wide.repeat(pattern.rows, axis=0) if pattern.rows > 1 else wide
     return whole[: shape[0], :, : shape[-1]].reshape(shape)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import mmap
 import os
 import sys
@@ -38,8 +39,9 @@ def give_back(path: str) -> list[tuple[int, int]]:
     return spans
 
 
-def give_back_freed() -> None:
-    """What this process has freed, and the C library keeps for it, leaves its memory."""
+def give_back_unused() -> None:
+    """What this process has no more use for leaves its memory: garbage, and what the C library keeps for it."""
+    gc.collect()
     with contextlib.suppress(AttributeError):  # it is not glibc
         ctypes.CDLL(None).malloc_trim(0)
 

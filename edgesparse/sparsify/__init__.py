@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgesparse import __version__
-from edgesparse.agent.lean import give_back_freed
+from edgesparse.agent.lean import give_back_unused
 from edgesparse.convert import Bundle, golden, toolchain, up_to_date
 from edgesparse.convert.building import Exported, complete, read_contents
 from edgesparse.convert.bundle import CAME_OPEN, CAME_SPARSE, DENSE, MANIFEST, HostParity, staged
@@ -155,12 +156,16 @@ def _make(
     if original.signatures > 1:
         say(f"the file has {original.signatures} signatures: all are pruned, the first one is run and compared")
     # Golden outputs are another process's work: each file's begin as soon as it is written.
-    goldens = [workers.submit(run_reference(workers, directory, DENSE, original.file, original))]
+    goldens = []
 
-    def start_golden(twin: str) -> None:
-        goldens.append(workers.submit(run_reference(workers, directory, recipe.name, twin, original)))
+    def start_golden(name: str, file: str) -> None:
+        goldens.append(workers.submit(run_reference(workers, directory, name, file, original)))
 
-    pruned = write_pruned(model, original, recipe, directory, say, start_golden)
+    if not original.doubles:
+        start_golden(DENSE, original.file)
+    pruned = write_pruned(model, original, recipe, directory, say, partial(start_golden, recipe.name))
+    if original.doubles:
+        start_golden(DENSE, original.file)
     say("computing golden outputs")
     variants = describe_variants(directory, recipe, original, pruned)
     if shape:
@@ -169,7 +174,7 @@ def _make(
     contents = [meanwhile.submit(read_contents, directory, variant) for variant in variants]
     for path in {each for variant in variants for each in (variant.file, variant.reference)}:
         meanwhile.submit(sync, directory / path)  # so that little is left to wait for when all is done
-    give_back_freed()
+    give_back_unused()
     keep_samples(directory, variants, min(each.result() for each in goldens))
     try:
         rows = check(workers, directory, variants, pruned, keep_going=keep_going, say=say)

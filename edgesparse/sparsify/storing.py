@@ -69,21 +69,12 @@ def choose_encoding(weight: Weight, values: Array, pattern: Pattern, *, fixed: b
     blocks = {(1, 1)}
     if isinstance(pattern, Block):
         blocks.add((gcd(pattern.rows, values.shape[0]), gcd(pattern.cols, values.shape[-1])))
-    floats = np.dtype(np.float32).itemsize / values.itemsize  # float16 values are stored as float32
-    sizes = {}
-    for rows, cols in blocks:
-        size = encoded_bytes(values, rows, cols)
-        stored = _stored_values(values, rows, cols) if floats > 1 else 0
-        sizes[rows, cols] = size + int(stored * values.itemsize * (floats - 1)) + TABLE_BYTES
+    # float16 values are stored as float32.
+    sizes = {(rows, cols): encoded_bytes(values, rows, cols, np.float32) + TABLE_BYTES for rows, cols in blocks}
     (rows, cols), size = min(sizes.items(), key=lambda item: item[1])
     if size >= values.nbytes:
         return Encoding(0, 0, values.nbytes, f"stored sparsely it would take {size} bytes, dense {values.nbytes}")
     return Encoding(rows, cols, size, "")
-
-
-def _stored_values(values: Array, rows: int, cols: int) -> int:
-    blocks = (values != 0).reshape(values.shape[0] // rows, rows, -1, values.shape[-1] // cols, cols)
-    return int(np.count_nonzero(blocks.any(axis=(1, 4)))) * rows * cols
 
 
 class Rewriter:

@@ -45,6 +45,11 @@ class Original:
     open_inputs: tuple[str, ...] = ()
     signatures: int = 0
 
+    @property
+    def doubles(self) -> bool:
+        """Whether runtimes take twice its size for the weights alone: nothing else should be large beside them."""
+        return self.precision == "float16"
+
 
 @dataclass(frozen=True)
 class Pruned:
@@ -147,7 +152,8 @@ def write_pruned(
         if all(encoding.dense for encoding in encodings.values()):
             twin = str((directory / twin).rename(directory / sparse).name)
         # Of a file that is hardly smaller, what is stored and the file packed of it take enough memory for themselves.
-        waits = sum(each.bytes for each in encodings.values() if not each.dense) > _MUCH * len(content)
+        stored_bytes = sum(each.bytes for each in encodings.values() if not each.dense)
+        waits = original.doubles or stored_bytes > _MUCH * len(content)
         if not waits:
             twin_written(twin)
         for weight in pruned:
